@@ -1,0 +1,107 @@
+"""The keystone: one small protocol for anything that answers a chat.
+
+Owns messages, sampling parameters and the `ChatModel` protocol. Refuses to know who stands behind it: the
+embedded engine, vLLM, a remote endpoint, base, tuned and scripted models all look the same from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(BaseModel):
+    """One turn of a chat."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    content: str
+
+
+class Sampling(BaseModel):
+    """How a reply is drawn. Temperature 0 is greedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+
+
+GREEDY = Sampling()
+
+
+class Chunk(BaseModel):
+    """A piece of a streamed reply. `model` is the name that the server gave, not the one that was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = ""
+    model: str = ""
+    finish_reason: str | None = None
+    completion_tokens: int | None = None
+
+
+class Reply(BaseModel):
+    """A whole reply."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    model: str
+    finish_reason: str | None
+    completion_tokens: int | None
+
+
+class ChatModel(Protocol):
+    """Anything that answers a chat, one piece at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the model is asked for."""
+        ...
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> AsyncIterator[Chunk]:
+        """Stream a reply. Raises `EngineError` where the model cannot be reached."""
+        ...
+
+
+async def complete(model: ChatModel, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Reply:
+    """The whole reply of a streamed answer."""
+    text, name, reason, tokens = "", "", None, None
+    async for chunk in model.stream(messages, sampling):
+        text += chunk.text
+        name = chunk.model or name
+        reason = chunk.finish_reason or reason
+        tokens = chunk.completion_tokens or tokens
+    return Reply(text=text, model=name, finish_reason=reason, completion_tokens=tokens)
+
+
+async def complete_all(
+    model: ChatModel,
+    prompts: Sequence[Sequence[Message]],
+    sampling: Sampling = GREEDY,
+    *,
+    at_once: int = 8,
+    on_done: Callable[[int], None] = lambda done: None,
+) -> list[Reply]:
+    """Answer every prompt, `at_once` of them in flight, and return the replies in order."""
+    gate, done = asyncio.Semaphore(at_once), 0
+
+    async def one(messages: Sequence[Message]) -> Reply:
+        nonlocal done
+        async with gate:
+            reply = await complete(model, messages, sampling)
+        done += 1
+        on_done(done)
+        return reply
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(messages)) for messages in prompts]
+    return [task.result() for task in tasks]

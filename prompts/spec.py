@@ -1,0 +1,83 @@
+"""The task spec: what the person wants a model to do, and where each fact came from.
+
+Owns the fields and their origins. Refuses to know how the facts were found out (the dialogue's work) or what
+follows from them (the recommendation's).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+TaskKind = Literal[
+    "classification",
+    "extraction",
+    "generation",
+    "rewriting",
+    "summarization",
+    "question_answering",
+    "chat",
+    "translation",
+    "code",
+]
+OutputFormat = Literal["label", "json", "text"]
+Origin = Literal["said", "inferred", "default"]
+
+TASK_KINDS: tuple[str, ...] = get_args(TaskKind)
+OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
+
+# Weaker origins never overwrite stronger ones: what a person said stands until they say otherwise.
+_STRENGTH: dict[str, int] = {"default": 0, "inferred": 1, "said": 2}
+
+
+class TaskSpec(BaseModel):
+    """A task as far as it is known. `None` or an empty value means: not known yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str = Field("", description="The task in the person's own words")
+    task: TaskKind | None = Field(None, description="What kind of task it is")
+    input: str = Field("", description="What goes in, for example: support ticket")
+    output: str = Field("", description="What comes out, for example: the team that should answer")
+    output_format: OutputFormat | None = Field(None, description="The shape of an answer")
+    labels: tuple[str, ...] = Field((), description="The allowed answers of a classification")
+    fields: tuple[str, ...] = Field((), description="The keys of a JSON answer")
+    language: str = Field("", description="The language of the answer")
+    examples: int | None = Field(None, ge=0, description="How many labelled examples there are")
+    gpu_memory_gb: float | None = Field(None, ge=0, description="Memory of the GPU, in GB")
+    time_budget_minutes: float | None = Field(None, gt=0, description="How long a training may take")
+    local_only: bool | None = Field(None, description="Whether data must stay on this machine")
+    base_model: str = Field("", description="Embedded model, hub id, folder or GGUF file")
+    origins: dict[str, Origin] = Field(default_factory=dict)
+
+    @field_validator("labels", "fields")
+    @classmethod
+    def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(v.strip() for v in values if v.strip()))
+
+    def updated(self, origin: Origin, **facts: Any) -> TaskSpec:
+        """A spec with these facts, each marked with its origin. A weaker origin leaves a stronger one alone."""
+        kept = {k: v for k, v in facts.items() if self._may_set(k, origin)}
+        origins = {**self.origins, **dict.fromkeys(kept, origin)}
+        return TaskSpec.model_validate({**self.model_dump(), **kept, "origins": origins})
+
+    def _may_set(self, name: str, origin: Origin) -> bool:
+        return _STRENGTH[origin] >= _STRENGTH[self.origins.get(name, "default")]
+
+    def known(self) -> dict[str, Any]:
+        """The facts that are set, without their origins, in field order."""
+        values = self.model_dump(exclude={"origins"})
+        return {name: value for name, value in values.items() if value not in (None, "", ())}
+
+    def changes_since(self, before: TaskSpec) -> dict[str, tuple[Any, Any]]:
+        """Field name to (old, new) for every fact that differs."""
+        old, new = before.model_dump(exclude={"origins"}), self.model_dump(exclude={"origins"})
+        return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+
+def infer_format(task: str | None) -> OutputFormat | None:
+    """The answer's shape that a task kind usually has, or None where no kind is known."""
+    if task is None:
+        return None
+    return {"classification": "label", "extraction": "json"}.get(task, "text")  # type: ignore[return-value]

@@ -1,0 +1,87 @@
+"""Prompt versions: what is said to the model before the input, under a content hash.
+
+Owns rendering a prompt for one input and the identity of a version. The same version that renders the training
+rows renders the served requests. Refuses to know chat templates with special tokens (the model's side) and where
+versions are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from jinja2 import StrictUndefined, TemplateError, UndefinedError
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
+
+from prompts.chat_model import Message
+from prompts.errors import PromptError
+
+_ENV = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+DEFAULT_TEMPLATE = "{{ input }}"
+
+
+class Demonstration(BaseModel):
+    """One solved example shown before the input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str
+    output: str
+
+
+class PromptVersion(BaseModel):
+    """A system prompt, a Jinja template for the user's turn, and demonstrations as earlier turns.
+
+    Three things make its identity: two versions with the same `id` ask the same thing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    system: str = ""
+    template: str = DEFAULT_TEMPLATE
+    demonstrations: tuple[Demonstration, ...] = ()
+    parent: str | None = None
+    author: Literal["you", "tunewright"] = "you"
+    reason: str = Field("", description="Why this version was written")
+
+    @field_validator("template")
+    @classmethod
+    def _takes_the_input(cls, template: str) -> str:
+        try:
+            names = _ENV.parse(template)
+        except TemplateError as error:
+            raise ValueError(f"the template is not valid Jinja: {error}") from error
+        from jinja2.meta import find_undeclared_variables
+
+        unknown = find_undeclared_variables(names) - {"input"}
+        if unknown:
+            raise ValueError(f"the template uses {{{{ {sorted(unknown)[0]} }}}}, but only {{{{ input }}}} is there")
+        if "input" not in find_undeclared_variables(names):
+            raise ValueError("the template never uses {{ input }}, so the model would not see the input")
+        return template
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        """Twelve hex digits of a SHA-256 over system, template and demonstrations."""
+        content = [self.system, self.template, [[d.input, d.output] for d in self.demonstrations]]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
+
+    def messages(self, input: str) -> list[Message]:
+        """The chat that asks for an answer to `input`."""
+        system = [Message(role="system", content=self.system)] if self.system.strip() else []
+        turns = [
+            turn
+            for shown in self.demonstrations
+            for turn in (self._user_turn(shown.input), Message(role="assistant", content=shown.output))
+        ]
+        return [*system, *turns, self._user_turn(input)]
+
+    def _user_turn(self, input: str) -> Message:
+        try:
+            return Message(role="user", content=_ENV.from_string(self.template).render(input=input))
+        except (UndefinedError, TemplateError) as error:
+            raise PromptError(f"The prompt template cannot be rendered: {error}.", hint="Edit it in Prompt.") from error

@@ -1,0 +1,154 @@
+"""Generating several replies in one batch, each row bound to its own adapter by name. Imports torch.
+
+Owns batched decoding with per-row adapter, length, sampling, streaming and stopping. Refuses to know HTTP, queues
+and metrics: the embedded engine and the evaluation both stand on this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tokenizers.decoders import DecodeStream
+from transformers import LogitsProcessor, StoppingCriteria, TemperatureLogitsWarper, TopPLogitsWarper
+
+from prompts.chat_model import Message, Sampling
+from prompts.errors import EngineError
+
+BASE = "__base__"  # PEFT's name for "no adapter" in a mixed batch
+
+
+@dataclass
+class Request:
+    """One reply to be generated. `on_text` gets each new piece; `cancelled` is asked before each token."""
+
+    messages: Sequence[Message]
+    sampling: Sampling
+    adapter: str = BASE
+    on_text: Callable[[str], None] = lambda text: None
+    cancelled: Callable[[], bool] = lambda: False
+    text: str = field(default="", init=False)
+    tokens: int = field(default=0, init=False)
+    finish_reason: str = field(default="", init=False)
+
+
+def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_context: int | None = None) -> None:
+    """Fill `text`, `tokens` and `finish_reason` of each request, all in one batch.
+
+    `model` is a base model (then every adapter must be BASE) or a PeftModel that holds the named adapters. Raises
+    `EngineError` where a prompt does not fit `max_context` tokens (default: the model's own limit).
+    """
+    limit = max_context or model.config.max_position_embeddings
+    encoded = [_encode(tokenizer, request.messages) for request in requests]
+    for request, ids in zip(requests, encoded, strict=True):
+        if len(ids) + request.sampling.max_tokens > limit:
+            raise EngineError(
+                f"The prompt has {len(ids)} tokens and the reply may have {request.sampling.max_tokens}, "
+                f"but the model takes {limit} in all.",
+                hint="Shorten the prompt or the reply.",
+            )
+    batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt").to(model.device)
+    rows = _Rows(requests, tokenizer, _stop_ids(model, tokenizer))
+    named = _bind(model, [request.adapter for request in requests])
+    model.eval()  # a mixed batch of adapters is only allowed in eval mode
+    with torch.inference_mode():
+        model.generate(
+            **batch,
+            **named,
+            max_new_tokens=max(request.sampling.max_tokens for request in requests),
+            do_sample=any(request.sampling.temperature > 0 for request in requests),
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            logits_processor=[_PerRowSampling(requests)],
+            stopping_criteria=[rows],
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=None,  # rows end in the stopping criterion, which also knows each row's own limit
+        )
+
+
+def _bind(model: Any, adapters: list[str]) -> dict[str, list[str]]:
+    """The argument that binds each row to its adapter. Raises `EngineError` rather than let a row be answered by
+    something else than it asked for."""
+    configs = getattr(model, "peft_config", {})
+    if configs and all(can_share_batch(config) for config in configs.values()):
+        held, argument = {BASE, *configs}, {"adapter_names": adapters}
+    else:  # DoRA, soft prompts and the like answer for the whole batch; a plain model only as itself
+        held, argument = set(configs) or {BASE}, {}
+    strangers = set(adapters) - held
+    if strangers or (not argument and len(held) > 1):
+        raise EngineError(f"This model cannot answer as {', '.join(sorted(strangers or held))}.", hint="Load it first.")
+    return argument
+
+
+def can_share_batch(config: Any) -> bool:
+    """Whether PEFT can mix this adapter with others, and with none, in one batch."""
+    return str(config.peft_type).endswith("LORA") and not config.use_dora
+
+
+def _encode(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    turns = [message.model_dump() for message in messages]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return list(ids)
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    declared = model.generation_config.eos_token_id
+    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    return ids | {tokenizer.eos_token_id}
+
+
+class _Rows(StoppingCriteria):
+    """Streams each row's new token, and says which rows are done. Called by `generate` after every step."""
+
+    def __init__(self, requests: Sequence[Request], tokenizer: Any, stop_ids: set[int]) -> None:
+        self._requests = requests
+        self._stop_ids = stop_ids
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._decoders = [DecodeStream(skip_special_tokens=True) for _ in requests]
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        for index, token in enumerate(input_ids[:, -1].tolist()):
+            if not self._requests[index].finish_reason:
+                self._take(index, token)
+        done = [bool(request.finish_reason) for request in self._requests]
+        return torch.tensor(done, device=input_ids.device)
+
+    def _take(self, index: int, token: int) -> None:
+        request = self._requests[index]
+        if request.cancelled():
+            request.finish_reason = "cancelled"
+            return
+        request.tokens += 1
+        if token in self._stop_ids:
+            request.finish_reason = "stop"
+            return
+        piece = self._decoders[index].step(self._tokenizer, token)
+        if piece:
+            request.text += piece
+            request.on_text(piece)
+        if request.tokens >= request.sampling.max_tokens:
+            request.finish_reason = "length"
+
+
+class _PerRowSampling(LogitsProcessor):
+    """Each row's own temperature and top-p. A greedy row keeps only its best token, so sampling must take it."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._rows = [request.sampling for request in requests]
+        self._mixed = any(row.temperature > 0 for row in self._rows)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not self._mixed:
+            return scores
+        rows = [self._one(row, input_ids[i : i + 1], scores[i : i + 1]) for i, row in enumerate(self._rows)]
+        return torch.cat(rows)
+
+    def _one(self, row: Sampling, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if row.temperature == 0:
+            best = scores.argmax(dim=-1, keepdim=True)
+            return torch.full_like(scores, -torch.inf).scatter(-1, best, scores.gather(-1, best))
+        scores = TemperatureLogitsWarper(row.temperature)(ids, scores)
+        return TopPLogitsWarper(row.top_p)(ids, scores) if row.top_p < 1 else scores

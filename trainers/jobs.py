@@ -1,0 +1,116 @@
+"""Starting, watching and stopping training runs, each a process of its own that outlives who started it.
+
+Owns the life of a run: its directory, its worker process, cancelling, and telling a dead worker from a busy one.
+Refuses to train (that is `worker`) and never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from prompts.errors import RunError
+from trainers.data import Example, load_examples, split
+from trainers.paths import Paths, require_free_space, write_atomically
+from trainers.plan import TrainingPlan
+from trainers.status import ENDED, SPLITS, RunFolder, RunStatus
+
+# A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
+_RUN_BYTES = 500e6
+_KILLED = "The training process ended without a word; it was killed, often because memory ran out."
+
+
+def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
+    """Make a run directory with the plan and the splits in it.
+
+    Raises `DataError` for unusable data and `RunError` where the disk is full.
+    """
+    require_free_space(paths.runs, _RUN_BYTES, "A training run")
+    splits = _split_data(plan)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    run = RunFolder(paths.runs / f"{stamp}-{plan.strategy.type}-{secrets.token_hex(2)}")
+    for name, examples in splits.items():
+        run.write_split(name, examples)
+    write_atomically(run.path / "plan.yaml", plan.to_yaml())
+    run.write_status(RunStatus(message="Waiting for the training process."))
+    return run
+
+
+def _split_data(plan: TrainingPlan) -> dict[str, tuple[Example, ...]]:
+    data = plan.data
+    parts = split(load_examples(data.path, data.columns), data.shares, data.seed)
+    splits: dict[str, tuple[Example, ...]] = {name: getattr(parts, name) for name in SPLITS}
+    if data.test_path is not None:
+        splits["test"] = tuple(load_examples(data.test_path, data.columns))
+    splits["train"] = splits["train"][: data.max_train_rows]
+    return splits
+
+
+def start(run: RunFolder) -> None:
+    """Start the worker in a session of its own, so that neither a closed terminal nor the app's end stops it."""
+    with run.log.open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "trainers.worker", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    born = psutil.Process(worker.pid).create_time()
+    write_atomically(run.path / "worker.json", json.dumps({"pid": worker.pid, "born": born}))
+
+
+def status(run: RunFolder) -> RunStatus:
+    """Where the run is now. A worker that died without saying so shows as failed, or cancelled if that was asked."""
+    written = run.written_status()
+    if written.state in ENDED or _worker(run) is not None:
+        return written
+    written = run.written_status()  # it may have ended between the two looks
+    if written.state in ENDED or not (run.path / "worker.json").is_file():
+        return written
+    if (run.path / "cancel").exists():
+        return written.model_copy(update={"state": "cancelled", "message": "Cancelled.", "seconds_left": None})
+    hint = f"What it said last is in {run.log}. Start again with a smaller batch or shorter rows."
+    return written.model_copy(update={"state": "failed", "message": _KILLED, "hint": hint, "seconds_left": None})
+
+
+def cancel(run: RunFolder) -> None:
+    """Ask the worker to stop. What it has logged so far stays. Harmless where it has ended already."""
+    worker = _worker(run)
+    if worker is None:
+        return
+    (run.path / "cancel").touch()
+    worker.send_signal(signal.SIGTERM)
+
+
+def list_runs(paths: Paths) -> list[RunFolder]:
+    """All runs, the newest first."""
+    return [RunFolder(plan.parent) for plan in sorted(paths.runs.glob("*/plan.yaml"), reverse=True)]
+
+
+def find_run(name: str, paths: Paths) -> RunFolder:
+    """A run by its id or path. Raises `RunError`."""
+    for path in (paths.runs / name, Path(name)):
+        if (path / "plan.yaml").is_file():
+            return RunFolder(path.resolve())
+    raise RunError(f"There is no run {name!r}.", hint="`tunewright runs` lists them.")
+
+
+def _worker(run: RunFolder) -> psutil.Process | None:
+    """The worker if it lives. The time of its birth tells it from a later process with the same id."""
+    try:
+        record = json.loads((run.path / "worker.json").read_text())
+        process = psutil.Process(record["pid"])
+        same = abs(process.create_time() - record["born"]) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return None

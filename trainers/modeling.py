@@ -1,0 +1,42 @@
+"""Loading base models and tokenizers with the right dtype on the right device. Imports torch.
+
+Owns loading. Refuses to find models (`models`) or to choose the dtype (`hardware`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from prompts.errors import ModelError
+from trainers.hardware import Compute
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, padding at the left as generation needs it."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def load_base(
+    folder: Path, compute: Compute, *, training: bool = False, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """The causal language model of a folder. Raises `ModelError` with the reason where it cannot be loaded.
+
+    Training where only float16 is fast keeps float32 weights: gradients underflow in pure float16.
+    """
+    dtype = "float32" if training and compute.dtype == "float16" else compute.dtype
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"The model in {folder} cannot be loaded: {reason}", hint="Check the folder.") from error
+    return model.to(compute.device)  # type: ignore[no-any-return]

@@ -1,0 +1,66 @@
+"""Where Tunewright keeps things. Owns two folders and their layout; refuses to know what is in the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from prompts.errors import RunError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """`home` holds what a person would miss (projects, runs); `cache` what can be made again (models, figures)."""
+
+    home: Path
+    cache: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    @property
+    def files(self) -> Path:
+        return self.home / "files"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def database(self) -> Path:
+        return self.home / "tunewright.sqlite3"
+
+    @property
+    def models(self) -> Path:
+        return self.cache / "models"
+
+
+def default_paths() -> Paths:
+    """The system's data and cache folders, or what TUNEWRIGHT_HOME and TUNEWRIGHT_CACHE say."""
+    home = os.environ.get("TUNEWRIGHT_HOME") or platformdirs.user_data_dir("tunewright", appauthor=False)
+    cache = os.environ.get("TUNEWRIGHT_CACHE") or platformdirs.user_cache_dir("tunewright", appauthor=False)
+    return Paths(home=Path(home).expanduser().resolve(), cache=Path(cache).expanduser().resolve())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def require_free_space(folder: Path, needed_bytes: float, what: str) -> None:
+    """Raise `RunError` where the disk under `folder` has less than `needed_bytes` free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise RunError(
+            f"{what} needs about {needed_bytes / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free at {folder}.",
+            hint="Free some space, or point TUNEWRIGHT_HOME and TUNEWRIGHT_CACHE at a larger disk.",
+        )

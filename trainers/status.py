@@ -1,0 +1,185 @@
+"""What a run's files say: the status that the worker writes and everybody reads.
+
+Owns the layout of a run directory and its typed records. Refuses to start or stop anything (that is `jobs`).
+
+    RUN_DIR/
+      plan.yaml            what was asked for
+      data/*.jsonl         the splits, as this run sees them
+      worker.json          process id of the worker, and when that process began
+      worker.log           all that the worker printed
+      status.json          state, phase, progress, speed, time left
+      metrics.jsonl        one line per optimizer step or evaluation
+      cancel               there if somebody asked to stop
+      checkpoints/         what the trainer keeps while it runs
+      adapter/             the artefact
+      predictions.jsonl    both arms' answers on the test split
+      evaluation.json      the report
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from prompts.errors import RunError
+from prompts.metrics import Comparison, Score
+from trainers.data import Example
+from trainers.paths import write_atomically
+from trainers.plan import TrainingPlan, read_plan
+
+State = Literal["starting", "running", "done", "failed", "cancelled"]
+Phase = Literal["preparing", "training", "evaluating", "finished"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+SPLITS = ("train", "dev", "test", "arena")
+
+
+class RunStatus(BaseModel):
+    """Where a run is. Seconds and tokens count within the training phase; `fraction` within the current phase."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State = "starting"
+    phase: Phase = "preparing"
+    fraction: float = 0.0
+    step: int = 0
+    total_steps: int = 0
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+    hint: str = ""
+    started: float = 0.0
+    updated: float = 0.0
+    peak_memory_gb: float = 0.0
+
+
+class LabelScore(BaseModel):
+    """How often one expected label was answered right, by each arm."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    n: int
+    base: float
+    tuned: float
+
+
+class EvaluationReport(BaseModel):
+    """Base against tuned on the same held-out rows, greedy, with the same prompt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    base: Score
+    tuned: Score
+    comparison: Comparison
+    prompt_id: str
+    base_model: str
+    seed: int
+    labels: tuple[LabelScore, ...] = ()
+    train_rows: int
+    train_tokens: int
+    train_seconds: float
+    peak_memory_gb: float
+
+
+class Prediction(BaseModel):
+    """Both arms' answers to one test row, and their scores in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row: int
+    input: str
+    expected: str
+    base: str
+    tuned: str
+    base_score: float
+    tuned_score: float
+
+
+class RunFolder:
+    """Typed access to one run's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "worker.log"
+
+    def plan(self) -> TrainingPlan:
+        """The plan as written at the start. Raises `PlanError`."""
+        return read_plan(self.path / "plan.yaml")
+
+    def write_status(self, status: RunStatus) -> None:
+        stamped = status.model_copy(update={"updated": time.time()})
+        write_atomically(self.path / "status.json", stamped.model_dump_json(indent=1))
+
+    def written_status(self) -> RunStatus:
+        """The last status that the worker wrote; whether it still lives is `jobs.status`' question."""
+        try:
+            return RunStatus.model_validate_json((self.path / "status.json").read_text())
+        except FileNotFoundError:
+            return RunStatus()
+
+    def write_split(self, name: str, examples: tuple[Example, ...]) -> None:
+        lines = "".join(example.model_dump_json() + "\n" for example in examples)
+        write_atomically(self.path / "data" / f"{name}.jsonl", lines)
+
+    def split(self, name: str) -> tuple[Example, ...]:
+        """One split's examples. Raises `RunError` where the run lacks it."""
+        file = self.path / "data" / f"{name}.jsonl"
+        if not file.is_file():
+            raise RunError(f"Run {self.id} has no {name} split.", hint="Start the run again.")
+        return tuple(Example.model_validate_json(line) for line in file.read_text("utf-8").split("\n") if line)
+
+    def add_metrics(self, **values: Any) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict per logged step: step, and loss or eval_loss, and what else was logged."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text("utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is still being written
+
+    def write_report(self, report: EvaluationReport, predictions: list[Prediction]) -> None:
+        lines = "".join(prediction.model_dump_json() + "\n" for prediction in predictions)
+        write_atomically(self.path / "predictions.jsonl", lines)
+        write_atomically(self.path / "evaluation.json", report.model_dump_json(indent=1))
+
+    def report(self) -> EvaluationReport | None:
+        """The report, or None where the run has not got that far."""
+        try:
+            return EvaluationReport.model_validate_json((self.path / "evaluation.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def predictions(self) -> list[Prediction]:
+        try:
+            lines = (self.path / "predictions.jsonl").read_text("utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        return [Prediction.model_validate_json(line) for line in lines if line]
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the worker's log; a progress bar's carriage returns count as line ends."""
+        try:
+            text = self.log.read_bytes()[-20_000:].decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.replace("\r", "\n").strip().split("\n")[-lines:])

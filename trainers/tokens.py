@@ -1,0 +1,78 @@
+"""Counting tokens as the model will see them, without importing torch.
+
+Owns rendering a model's own chat template and counting with its tokenizer. Refuses to truncate or to train.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from prompts.chat_model import Message
+from prompts.errors import ModelError
+
+
+class TokenCounter:
+    """Renders and counts chats for one model folder. Raises `ModelError` where it has no chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ModelError(f"The tokenizer in {folder} cannot be read: {error}.", hint="Use another model.") from error
+        self._special = {key: _token_text(config.get(key)) for key in ("bos_token", "eos_token", "unk_token")}
+        self._template = _compile(_template_source(folder, config))
+
+    def render(self, messages: Sequence[Message], *, for_reply: bool = True) -> str:
+        """The exact text that the model reads for these messages."""
+        turns = [message.model_dump() for message in messages]
+        try:
+            return str(self._template.render(messages=turns, add_generation_prompt=for_reply, **self._special))
+        except TemplateError as error:
+            raise ModelError(f"The model's chat template refuses this chat: {error}.", hint="Edit the prompt.") from error
+
+    def count(self, messages: Sequence[Message], *, for_reply: bool = True) -> int:
+        """How many tokens these messages take, special tokens included."""
+        return len(self._tokenizer.encode(self.render(messages, for_reply=for_reply), add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=8)
+def token_counter(folder: Path) -> TokenCounter:
+    """The counter of a model folder, made once."""
+    return TokenCounter(folder)
+
+
+def _token_text(value: Any) -> str:
+    return value.get("content", "") if isinstance(value, dict) else value or ""
+
+
+def _template_source(folder: Path, config: dict[str, Any]) -> str:
+    file = folder / "chat_template.jinja"
+    source = file.read_text("utf-8") if file.is_file() else config.get("chat_template")
+    if isinstance(source, list):  # several named templates
+        source = next((entry["template"] for entry in source if entry["name"] == "default"), None)
+    if not source:
+        raise ModelError(f"{folder.name} has no chat template.", hint="Choose an instruct or chat model.")
+    return str(source)
+
+
+def _compile(source: str) -> Any:
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    # The same environment as transformers.utils.chat_template_utils, which cannot be imported without torch.
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    env.filters["tojson"] = lambda value, **kw: json.dumps(value, ensure_ascii=False, **kw)
+    env.globals["raise_exception"] = refuse
+    env.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return env.from_string(source)
