@@ -91,7 +91,10 @@ async def complete_all(
     at_once: int = 8,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[Reply]:
-    """Answer every prompt, `at_once` of them in flight, and return the replies in order."""
+    """Answer every prompt, `at_once` of them in flight, and return the replies in order.
+
+    The first error stops the others and is raised as itself, not in a group.
+    """
     gate, done = asyncio.Semaphore(at_once), 0
 
     async def one(messages: Sequence[Message]) -> Reply:
@@ -102,6 +105,9 @@ async def complete_all(
         on_done(done)
         return reply
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(messages)) for messages in prompts]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(messages)) for messages in prompts]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -46,7 +46,7 @@ def _task_unstated(said: str) -> Remark | None:
 
 
 def _labels_missing(said: str, labels: Sequence[str]) -> Remark | None:
-    missing = [label for label in labels if label.casefold() not in said.casefold()]
+    missing = [label for label in labels if not re.search(rf"(?<!\w){re.escape(label)}(?!\w)", said, re.IGNORECASE)]
     if not missing:
         return None
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

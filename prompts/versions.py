@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from jinja2 import StrictUndefined, TemplateError, UndefinedError
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
 
 from prompts.chat_model import Message
 from prompts.errors import PromptError
@@ -38,7 +39,7 @@ class PromptVersion(BaseModel):
     Three things make its identity: two versions with the same `id` ask the same thing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str = ""
     template: str = DEFAULT_TEMPLATE
@@ -47,19 +48,23 @@ class PromptVersion(BaseModel):
     author: Literal["you", "tunewright"] = "you"
     reason: str = Field("", description="Why this version was written")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_id(cls, values: Any) -> Any:
+        """A written version carries its id; it is computed anew, so that an edited one gets its own."""
+        return {k: v for k, v in values.items() if k != "id"} if isinstance(values, dict) else values
+
     @field_validator("template")
     @classmethod
     def _takes_the_input(cls, template: str) -> str:
         try:
-            names = _ENV.parse(template)
+            names = find_undeclared_variables(_ENV.parse(template))
         except TemplateError as error:
             raise ValueError(f"the template is not valid Jinja: {error}") from error
-        from jinja2.meta import find_undeclared_variables
-
-        unknown = find_undeclared_variables(names) - {"input"}
+        unknown = names - {"input"}
         if unknown:
             raise ValueError(f"the template uses {{{{ {sorted(unknown)[0]} }}}}, but only {{{{ input }}}} is there")
-        if "input" not in find_undeclared_variables(names):
+        if "input" not in names:
             raise ValueError("the template never uses {{ input }}, so the model would not see the input")
         return template
 
@@ -83,5 +88,5 @@ class PromptVersion(BaseModel):
     def _user_turn(self, input: str) -> Message:
         try:
             return Message(role="user", content=_ENV.from_string(self.template).render(input=input))
-        except (UndefinedError, TemplateError) as error:
+        except Exception as error:  # a template can compute, and so fail in any way
             raise PromptError(f"The prompt template cannot be rendered: {error}.", hint="Edit it in Prompt.") from error

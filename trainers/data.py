@@ -1,7 +1,7 @@
 """From a person's file to seeded splits of examples.
 
-Owns reading CSV and JSONL, the mapping of columns to input and output, and the splits. Refuses to judge the data
-(that is `profile`) or to render prompts. Every error names the file, the row and the field.
+Owns reading CSV, JSONL and JSON arrays, the mapping of columns to input and output, and the splits. Refuses to judge
+the data (that is `profile`) or to render prompts. Every error names the file, the row and the field.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ class Mapping(BaseModel):
 
 
 class Example(BaseModel):
-    """One input with its expected answer. `row` counts from 1 below the header of the file it came from."""
+    """One input with its expected answer. `row` counts from 1 below the header of its file, blank lines aside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,16 +86,18 @@ class Splits(BaseModel):
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV (any common delimiter) or JSONL file. Raises `DataError` with file and row."""
+    """Read a CSV (any common delimiter), JSONL or JSON array file. Raises `DataError` with file and row."""
     if not path.is_file():
         raise DataError(f"There is no file {path}.", hint="Check the path.")
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
     if not raw.strip():
         raise DataError(f"{path.name} is empty.", hint=_HINT)
     text = _decode(raw, path)
-    rows = _read_jsonl(text, path) if text.lstrip().startswith("{") else _read_csv(text, path)
-    if not rows:
-        raise DataError(f"{path.name} has a header but no rows.", hint="Add at least one row below the header.")
+    readers = {"{": _read_jsonl, "[": _read_json_array}
+    rows = readers.get(text.lstrip()[:1], _read_csv)(text, path)
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     return Table(path=path, columns=columns, rows=tuple(rows))
 
@@ -121,8 +124,25 @@ def _read_jsonl(text: str, path: Path) -> list[dict[str, str]]:
             raise DataError(f"{path.name}, line {number} is not valid JSON: {error}.", hint=_HINT) from error
         if not isinstance(value, dict):
             raise DataError(f"{path.name}, line {number} is not a JSON object.", hint=_HINT)
-        rows.append({str(key): _as_text(item) for key, item in value.items()})
+        rows.append(_as_row(value))
     return rows
+
+
+def _read_json_array(text: str, path: Path) -> list[dict[str, str]]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path.name} is not valid JSON: {error}.", hint=_HINT) from error
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, dict):
+            raise DataError(f"{path.name}, item {number} is not a JSON object.", hint=_HINT)
+    if not values:
+        raise DataError(f"{path.name} is an empty list.", hint=_HINT)
+    return [_as_row(value) for value in values]
+
+
+def _as_row(value: dict[str, Any]) -> dict[str, str]:
+    return {key.strip(): _as_text(item) for key, item in value.items()}
 
 
 def _as_text(value: Any) -> str:
@@ -132,28 +152,33 @@ def _as_text(value: Any) -> str:
 
 
 def _read_csv(text: str, path: Path) -> list[dict[str, str]]:
-    header_line = text.lstrip().splitlines()[0]
+    text = text.lstrip("\r\n")
+    header_line = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
     delimiter = max(",;\t|", key=header_line.count)
     if delimiter not in header_line:
         raise DataError(
             f"{path.name} is neither CSV nor JSONL: its first line has no comma, semicolon, tab or bar.", hint=_HINT
         )
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
         _require_good_header(header, path)
-        rows = []
-        for number, cells in enumerate(reader, start=1):
+        rows: list[dict[str, str]] = []
+        for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
+                fields = f"{len(cells)} field{'s' if len(cells) != 1 else ''}"
                 raise DataError(
-                    f"{path.name}, row {number} has {len(cells)} fields, but the header has {len(header)}.",
+                    f"{path.name}, row {len(rows) + 1} (line {reader.line_num}) has {fields}, "
+                    f"but the header has {len(header)}.",
                     hint="Put a field that holds the delimiter in double quotes.",
                 )
             rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{path.name}, line {reader.line_num} is not valid CSV: {error}.", hint=_HINT) from error
+    if not rows:
+        raise DataError(f"{path.name} has a header but no rows.", hint="Add at least one row below the header.")
     return rows
 
 
@@ -185,8 +210,10 @@ def _named(columns: Sequence[str], names: str) -> str | None:
     return next((by_name[name] for name in names.split() if name in by_name), None)
 
 
-def _variety(table: Table, column: str) -> int:
-    return len({row.get(column, "") for row in table.rows})
+def _variety(table: Table, column: str) -> float:
+    """How many different values a column has; endless for one that never varies, which answers nothing."""
+    distinct = len({row.get(column, "") for row in table.rows})
+    return distinct if distinct > 1 else float("inf")
 
 
 def _length(table: Table, column: str) -> int:

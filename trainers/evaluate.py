@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from prompts.chat_model import Sampling
 from prompts.errors import EngineError
 from prompts.metrics import METRICS
 from trainers.data import Example
-from trainers.generate import BASE, Request, generate
+from trainers.generate import BASE, Request, can_share_batch, generate
 from trainers.plan import TrainingPlan
 from trainers.status import LabelScore, Prediction
 
@@ -49,12 +50,19 @@ def _answers(plan: TrainingPlan, rows: Sequence[Example], model: Any, tokenizer:
     sampling = Sampling(max_tokens=plan.evaluation.max_new_tokens)
     requests = [Request(plan.prompt.messages(row.input), sampling, adapter) for row in rows]
     try:
-        generate(model, tokenizer, requests)
+        with _answering_as(model, adapter):
+            generate(model, tokenizer, requests)
     except EngineError as error:
         if len(rows) == 1:
             return [f"[no answer: {error.message}]"]
         return [_answers(plan, [row], model, tokenizer, adapter)[0] for row in rows]
     return [request.text for request in requests]
+
+
+def _answering_as(model: Any, adapter: str) -> AbstractContextManager[Any]:
+    """Switches the adapter off where the base is asked and the adapter cannot be left out row by row, as DoRA's."""
+    alone = not all(can_share_batch(config) for config in model.peft_config.values())
+    return model.disable_adapter() if adapter == BASE and alone else nullcontext()
 
 
 def _scored(plan: TrainingPlan, row: Example, base: str, tuned: str) -> Prediction:

@@ -18,6 +18,24 @@ from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError
 
 BASE = "__base__"  # PEFT's name for "no adapter" in a mixed batch
+# Other inits (PiSSA, OLoRA, LoftQ ...) change the base's weights when the adapter is put on.
+_HARMLESS_INITS = (True, False, "gaussian", "eva", "orthogonal")
+# LoRA's variants that a mixed batch refuses or, as modules_to_save behind another adapter, leaves out without a word.
+_EXTRAS = (
+    "use_dora",
+    "modules_to_save",
+    "trainable_token_indices",
+    "target_parameters",
+    "layer_replication",
+    "lora_bias",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "use_qalora",
+    "use_bdlora",
+    "velora_config",
+    "kasa_config",
+    "monteclora_config",
+)
 
 
 @dataclass
@@ -58,10 +76,8 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_con
             **batch,
             **named,
             max_new_tokens=max(request.sampling.max_tokens for request in requests),
-            do_sample=any(request.sampling.temperature > 0 for request in requests),
-            temperature=1.0,
-            top_p=1.0,
-            top_k=0,
+            **_drawing(requests),
+            repetition_penalty=1.0,  # some models' own files say otherwise; greedy means greedy, on both engines
             logits_processor=[_PerRowSampling(requests)],
             stopping_criteria=[rows],
             pad_token_id=tokenizer.pad_token_id,
@@ -69,14 +85,23 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_con
         )
 
 
+def _drawing(requests: Sequence[Request]) -> dict[str, Any]:
+    """Greedy, or sampling with the library's own global filters off: each row brings its own."""
+    if all(request.sampling.temperature == 0 for request in requests):
+        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    return {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+
+
 def _bind(model: Any, adapters: list[str]) -> dict[str, list[str]]:
     """The argument that binds each row to its adapter. Raises `EngineError` rather than let a row be answered by
     something else than it asked for."""
     configs = getattr(model, "peft_config", {})
-    if configs and all(can_share_batch(config) for config in configs.values()):
+    if not configs or not model.get_model_status().enabled:  # a plain model, or one with its adapters switched off
+        held, argument = {BASE}, {}
+    elif all(can_share_batch(config) for config in configs.values()):
         held, argument = {BASE, *configs}, {"adapter_names": adapters}
-    else:  # DoRA, soft prompts and the like answer for the whole batch; a plain model only as itself
-        held, argument = set(configs) or {BASE}, {}
+    else:  # DoRA, soft prompts and the like answer for the whole batch
+        held, argument = set(configs), {}
     strangers = set(adapters) - held
     if strangers or (not argument and len(held) > 1):
         raise EngineError(f"This model cannot answer as {', '.join(sorted(strangers or held))}.", hint="Load it first.")
@@ -84,8 +109,13 @@ def _bind(model: Any, adapters: list[str]) -> dict[str, list[str]]:
 
 
 def can_share_batch(config: Any) -> bool:
-    """Whether PEFT can mix this adapter with others, and with none, in one batch."""
-    return str(config.peft_type).endswith("LORA") and not config.use_dora
+    """Whether PEFT can mix this adapter with others, and with none, in one batch, and leaves the base as it is."""
+    return (
+        config.peft_type == "LORA"  # not a test of the ending: ADALORA, RANDLORA and others cannot
+        and config.bias == "none"
+        and config.init_lora_weights in _HARMLESS_INITS
+        and not any(getattr(config, extra, None) for extra in _EXTRAS)
+    )
 
 
 def _encode(tokenizer: Any, messages: Sequence[Message]) -> list[int]:

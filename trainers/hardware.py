@@ -96,7 +96,12 @@ def _gpus() -> tuple[Gpu, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     rows = [line.rsplit(",", 1) for line in answer.splitlines() if "," in line]
-    return tuple(Gpu(name=name.strip(), memory_gb=float(mib) / 1024) for name, mib in rows)
+    return tuple(Gpu(name=name.strip(), memory_gb=_gpu_gb(mib.strip())) for name, mib in rows)
+
+
+def _gpu_gb(mib: str) -> float:
+    """A GPU that shares the machine's memory reports none of its own: "[N/A]"."""
+    return float(mib) / 1024 if mib.isdigit() else _memory_bytes() / 2**30
 
 
 def choose_compute(cache_dir: Path) -> Compute:
@@ -111,7 +116,7 @@ def choose_compute(cache_dir: Path) -> Compute:
         record = json.loads(kept.read_text())
         if record["key"] == key:
             return Compute.model_validate(record["compute"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     compute = _measure()
     write_atomically(kept, json.dumps({"key": key, "compute": compute.model_dump()}, indent=1))
@@ -125,4 +130,6 @@ def _measure() -> Compute:
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"PyTorch does not run here: {last}.", hint="Run `make run` to repair the set-up.") from error
+    except subprocess.TimeoutExpired as error:
+        raise ModelError("Measuring this machine took over five minutes.", hint="Try when it is less busy.") from error
     return Compute.model_validate_json(answer.stdout.strip().splitlines()[-1])

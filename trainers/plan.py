@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prompts.errors import PlanError
 from prompts.metrics import METRICS
@@ -30,7 +30,9 @@ class DataPlan(_Part):
 
     path: Path
     columns: Mapping
-    test_path: Path | None = Field(None, description="Held-out rows in a file of their own, used whole as the test split")
+    test_path: Path | None = Field(
+        None, description="Held-out rows in a file of their own, used whole as the test split"
+    )
     shares: Shares = Shares()
     seed: int = 0
     max_train_rows: int | None = Field(None, ge=1, description="Train on at most this many rows")
@@ -55,9 +57,12 @@ class EvaluationPlan(_Part):
     max_new_tokens: int = Field(24, ge=1, le=8192)
     batch_size: int = Field(16, ge=1, le=1024)
 
-    def model_post_init(self, context: Any) -> None:
-        if self.metric not in METRICS:
-            raise PlanError(f"There is no metric {self.metric!r}.", hint=f"Choose one of: {', '.join(METRICS)}.")
+    @field_validator("metric")
+    @classmethod
+    def _exists(cls, metric: str) -> str:
+        if metric not in METRICS:
+            raise ValueError(f"the metrics are: {', '.join(METRICS)}")
+        return metric
 
 
 class TrainingPlan(_Part):
@@ -80,7 +85,7 @@ class TrainingPlan(_Part):
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """Read a plan. Relative data paths count from the plan's folder.
+    """Read a plan. Relative paths, a base model's included, count from the plan's folder.
 
     Raises `PlanError` that names the key, what is wrong with it, and the nearest key that exists.
     """
@@ -91,13 +96,17 @@ def read_plan(path: Path) -> TrainingPlan:
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"The plan {path} cannot be read: {error}.", hint="Give a YAML file.") from error
     except yaml.YAMLError as error:
-        raise PlanError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}.", hint="Mend that line.") from error
+        raise PlanError(
+            f"{path.name} is not valid YAML: {' '.join(str(error).split())}.", hint="Mend that line."
+        ) from error
     if not isinstance(raw, dict):
         raise PlanError(f"{path.name} is not a plan: it holds no keys.", hint="Start with `base_model:` and `data:`.")
     plan = parse_plan(raw, path.name)
-    here = path.resolve().parent
-    fixed = {name: here / value for name in ("path", "test_path") if (value := getattr(plan.data, name)) is not None}
-    return plan.model_copy(update={"data": plan.data.model_copy(update=fixed)})
+    here, data = path.resolve().parent, plan.data
+    found = {n: here / p.expanduser() for n in ("path", "test_path") if (p := getattr(data, n)) is not None}
+    base = here / Path(plan.base_model).expanduser()
+    local = {"base_model": str(base)} if plan.base_model != EMBEDDED and base.exists() else {}
+    return plan.model_copy(update={"data": data.model_copy(update=found), **local})
 
 
 def parse_plan(raw: dict[str, Any], where: str = "The plan") -> TrainingPlan:
@@ -118,16 +127,15 @@ def _explain(error: ValidationError, where: str) -> PlanError:
         return PlanError(f"{where}: unknown key {key!r}.", hint=hint)
     if first["type"] == "missing":
         return PlanError(f"{where}: {key!r} is missing.", hint="Add it.")
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return PlanError(f"{where}: {key!r} is {first['input']!r}, which cannot be: {reason}.", hint="Change it.")
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+    return PlanError(f"{where}: {key!r} is {first['input']!r}, but {reason}.", hint="Change it.")
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     """The keys that are known where an unknown one was found."""
     model: type[BaseModel] = TrainingPlan
     for part in location[:-1]:
-        inner = model.model_fields[str(part)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
+        field = model.model_fields.get(str(part))  # none for a place in a list
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return list(model.model_fields)

@@ -72,9 +72,7 @@ def profile_data(
     )
 
 
-def _lengths(
-    examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter
-) -> tuple[tuple[int, ...], int]:
+def _lengths(examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter) -> tuple[tuple[int, ...], int]:
     """Tokens of each whole row, and of the longest answer."""
     from prompts.chat_model import Message
 

@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
@@ -27,19 +28,34 @@ class TokenCounter:
     def __init__(self, folder: Path) -> None:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._tokenizer.no_truncation()  # a saved tokenizer may hold on to what it was last used with
+            self._tokenizer.no_padding()
             config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         except Exception as error:  # tokenizers raises bare Exception
-            raise ModelError(f"The tokenizer in {folder} cannot be read: {error}.", hint="Use another model.") from error
+            raise ModelError(
+                f"The tokenizer in {folder} cannot be read: {error}.", hint="Use another model."
+            ) from error
         self._special = {key: _token_text(config.get(key)) for key in ("bos_token", "eos_token", "unk_token")}
-        self._template = _compile(_template_source(folder, config))
+        try:
+            self._template = _compile(_template_source(folder, config))
+        except TemplateError as error:
+            raise ModelError(
+                f"The chat template in {folder} cannot be read: {error}.", hint="Use another model."
+            ) from error
 
     def render(self, messages: Sequence[Message], *, for_reply: bool = True) -> str:
         """The exact text that the model reads for these messages."""
         turns = [message.model_dump() for message in messages]
         try:
-            return str(self._template.render(messages=turns, add_generation_prompt=for_reply, **self._special))
-        except TemplateError as error:
-            raise ModelError(f"The model's chat template refuses this chat: {error}.", hint="Edit the prompt.") from error
+            return str(
+                self._template.render(
+                    messages=turns, tools=None, documents=None, add_generation_prompt=for_reply, **self._special
+                )
+            )
+        except (TemplateError, TypeError) as error:
+            raise ModelError(
+                f"The model's chat template refuses this chat: {error}.", hint="Edit the prompt."
+            ) from error
 
     def count(self, messages: Sequence[Message], *, for_reply: bool = True) -> int:
         """How many tokens these messages take, special tokens included."""
@@ -66,13 +82,26 @@ def _template_source(folder: Path, config: dict[str, Any]) -> str:
     return str(source)
 
 
+class _Generation(Extension):
+    """`{% generation %}` marks an assistant's turn for training; for counting it is only its contents."""
+
+    tags = {"generation"}  # noqa: RUF012  Jinja's own way
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 def _compile(source: str) -> Any:
     def refuse(message: str) -> None:
         raise TemplateError(message)
 
+    def tojson(value: Any, ensure_ascii: bool = False, **how: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **how)
+
     # The same environment as transformers.utils.chat_template_utils, which cannot be imported without torch.
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    env.filters["tojson"] = lambda value, **kw: json.dumps(value, ensure_ascii=False, **kw)
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    env.filters["tojson"] = tojson
     env.globals["raise_exception"] = refuse
     env.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
     return env.from_string(source)

@@ -23,7 +23,7 @@ from trainers.hardware import choose_compute
 from trainers.models import resolve
 from trainers.paths import default_paths
 from trainers.plan import TrainingPlan
-from trainers.status import EvaluationReport, Phase, RunFolder, RunStatus
+from trainers.status import EvaluationReport, Phase, RunFolder
 
 _ADAPTER = "default"  # the name PEFT gives to the adapter that SFTTrainer makes
 
@@ -37,10 +37,9 @@ def run_plan(run: RunFolder) -> None:
     started = time.time()
     plan = run.plan()
 
-    def say(phase: Phase, message: str, fraction: float = 0.0) -> None:
-        before = run.written_status()
-        update = {"state": "running", "phase": phase, "message": message, "fraction": fraction, "started": started}
-        run.write_status(before.model_copy(update={**update, "seconds_left": None}))
+    def say(phase: Phase, message: str, fraction: float = 0.0, seconds_left: float | None = None) -> None:
+        now = {"state": "running", "phase": phase, "message": message, "fraction": fraction, "started": started}
+        run.write_status(run.written_status().model_copy(update={**now, "seconds_left": seconds_left}))
 
     say("preparing", "Finding the base model.")
     paths = default_paths()
@@ -76,12 +75,12 @@ def _evaluate(
 
     begun = time.monotonic()
 
-    def on_progress(fraction: float) -> None:
-        say("evaluating", f"Base and tuned model answer {len(test)} held-out rows.", fraction)
-        left = (time.monotonic() - begun) / fraction * (1 - fraction)
-        run.write_status(run.written_status().model_copy(update={"seconds_left": left}))
+    task = f"Base and tuned model answer {len(test)} held-out rows."
 
-    say("evaluating", f"Base and tuned model answer {len(test)} held-out rows.")
+    def on_progress(fraction: float) -> None:
+        say("evaluating", task, fraction, (time.monotonic() - begun) / fraction * (1 - fraction))
+
+    say("evaluating", task)
     predictions = predict(plan, test, model, tokenizer, _ADAPTER, on_progress)
     base = [prediction.base_score for prediction in predictions]
     tuned = [prediction.tuned_score for prediction in predictions]
@@ -114,9 +113,10 @@ def _explain(error: Exception) -> TunewrightError:
     """One clear sentence for what libraries and the system raise."""
     if isinstance(error, TunewrightError):
         return error
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
         return RunError("The disk is full.", hint="Free some space and start again.")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    no_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if no_memory or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return RunError("Memory ran out.", hint="Use a smaller batch_size, shorter rows or a smaller base model.")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(f"Training stopped: {type(error).__name__}: {reason}", hint="The log has the whole story.")

@@ -9,7 +9,9 @@ and still streams at the same time. Speaks vLLM's calls for adapters.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import logging
 import queue
 import sys
 import threading
@@ -19,11 +21,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
-from peft import PeftConfig, PeftModel
-from pydantic import BaseModel
+from peft import PeftConfig, PeftModel, PeftModelForCausalLM
+from pydantic import BaseModel, Field
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError, TunewrightError
@@ -31,9 +35,10 @@ from trainers.generate import BASE, Request, can_share_batch, generate
 from trainers.hardware import Compute
 from trainers.modeling import load_base, load_tokenizer
 
+_LOG = logging.getLogger("uvicorn.error")
 _BATCH = 16
 # Requests that come together, as both panes of a comparison do, should share a batch.
-_GATHER_SECONDS = 0.02
+_GATHER_SECONDS = 0.05
 
 
 class Lane:
@@ -43,21 +48,32 @@ class Lane:
         self.model = model
         self.lock = threading.Lock()  # adapters are added between batches, never within one
         self._tokenizer = tokenizer
-        self._queue: queue.Queue[tuple[Request, Any]] = queue.Queue()
+        self._queue: queue.Queue[tuple[Request, Any] | None] = queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def submit(self, request: Request, on_end: Any) -> None:
         """Queue a request; `on_end(error or None)` is called from the lane's thread."""
         self._queue.put((request, on_end))
 
+    def close(self) -> None:
+        """End the thread after what is queued, and let go of the model."""
+        self._queue.put(None)
+
     def _work(self) -> None:
-        while True:
-            jobs = [self._queue.get()]
+        while (first := self._queue.get()) is not None:
+            jobs, closing = [first], False
             time.sleep(_GATHER_SECONDS)
-            while len(jobs) < _BATCH and not self._queue.empty():
-                jobs.append(self._queue.get())
+            while len(jobs) < _BATCH and not closing and not self._queue.empty():
+                job = self._queue.get()
+                if job is None:
+                    closing = True
+                else:
+                    jobs.append(job)
             with self.lock:
                 self._answer(jobs)
+            if closing:
+                break
+        self.model = None
 
     def _answer(self, jobs: list[tuple[Request, Any]]) -> None:
         try:
@@ -65,12 +81,14 @@ class Lane:
             error = None
         except Exception as caught:
             error = caught
-        if error and len(jobs) > 1:  # one request's fault must not be the others'
-            for job in jobs:
+        if error and len(jobs) > 1 and not any(request.tokens for request, _ in jobs):
+            for job in jobs:  # one request's fault must not be the others'
                 self._answer([job])
             return
-        for _, on_end in jobs:
-            on_end(error)
+        if error and not isinstance(error, TunewrightError):
+            _LOG.error("A batch of %d failed", len(jobs), exc_info=error)
+        for request, on_end in jobs:
+            on_end(None if request.finish_reason else error)
 
 
 class Server:
@@ -82,63 +100,117 @@ class Server:
         self.tokenizer = load_tokenizer(folder)
         self._shared = Lane(load_base(folder, compute), self.tokenizer)
         self._lanes: dict[str, tuple[Lane, str]] = {name: (self._shared, BASE)}
+        self._changing = threading.Lock()
+        self._numbers = itertools.count(1)
 
     def names(self) -> dict[str, str | None]:
         """Name to parent; None for the base."""
-        return {name: None if name == self.base_name else self.base_name for name in self._lanes}
+        return {name: None if name == self.base_name else self.base_name for name in list(self._lanes)}
 
     def lane(self, name: str) -> tuple[Lane, str]:
-        """The lane and the adapter name within it. Raises KeyError for an unknown model."""
-        return self._lanes[name]
+        """The lane and the adapter name within it. Raises `EngineError` for an unknown model."""
+        try:
+            return self._lanes[name]
+        except KeyError:
+            raise _unknown(name) from None
 
     def load(self, name: str, path: Path) -> None:
         """Add an adapter or a full model under a name. Raises `EngineError` where it is no such thing."""
-        if name in self._lanes:
-            raise EngineError(f"A model named {name} is loaded already.")
-        if (path / "adapter_config.json").is_file():
-            self._lanes[name] = self._load_adapter(name, path)
-        elif (path / "config.json").is_file():
-            self._lanes[name] = (Lane(load_base(path, self._compute), load_tokenizer(path)), BASE)
-        else:
-            raise EngineError(f"{path} holds neither an adapter nor a model.")
+        with self._changing:
+            if name in self._lanes:
+                raise EngineError(f"A model named {name} is loaded already.", hint="Unload it first.")
+            try:
+                self._lanes[name] = self._load(path)
+            except TunewrightError:
+                raise
+            except Exception as error:
+                _LOG.error("Loading %s failed", path, exc_info=error)
+                reason = " ".join(str(error).split())[:300]
+                raise EngineError(f"{path} cannot be loaded: {reason}", hint="Was it made for this base?") from error
 
-    def _load_adapter(self, name: str, path: Path) -> tuple[Lane, str]:
-        if not can_share_batch(PeftConfig.from_pretrained(path)):
-            own = PeftModel.from_pretrained(load_base(self._folder, self._compute), path, adapter_name=name)
-            return Lane(own, self.tokenizer), name
-        shared = self._shared
-        with shared.lock:
-            if isinstance(shared.model, PeftModel):
-                shared.model.load_adapter(path, adapter_name=name)
-            else:
-                shared.model = PeftModel.from_pretrained(shared.model, path, adapter_name=name)
-        return shared, name
+    def _load(self, path: Path) -> tuple[Lane, str]:
+        if (path / "adapter_config.json").is_file():
+            return self._load_adapter(path)
+        if (path / "config.json").is_file():
+            return Lane(load_base(path, self._compute), load_tokenizer(path)), BASE
+        raise EngineError(f"{path} holds neither an adapter nor a model.", hint="Was the run finished?")
+
+    def _load_adapter(self, path: Path) -> tuple[Lane, str]:
+        # Not the served name: PEFT builds module names of it, and those may hold no dot.
+        adapter = f"adapter{next(self._numbers):04}"
+        config = PeftConfig.from_pretrained(path)
+        if not can_share_batch(config):
+            _check_width(config, self._shared.model.config)
+            return Lane(attach(load_base(self._folder, self._compute), path, adapter), self.tokenizer), adapter
+        # An adapter that does not fit fails half way in and leaves its base changed. So it is first put on a skeleton.
+        attach(_skeleton(self._folder), path, adapter)
+        with self._shared.lock:
+            self._shared.model = attach(self._shared.model, path, adapter)
+        return self._shared, adapter
 
     def unload(self, name: str) -> None:
-        """Forget a model. Raises KeyError for an unknown one."""
-        lane, adapter = self._lanes.pop(name)
-        if lane is self._shared:
+        """Forget a model. Raises `EngineError` for an unknown one and for the base."""
+        with self._changing:
+            if name == self.base_name:
+                raise EngineError(f"{name} is the base model.", hint="Stop the engine instead.")
+            lane, adapter = self.lane(name)
+            del self._lanes[name]
+            if lane is not self._shared:
+                lane.close()
+                return
             with lane.lock:
-                self._drop(adapter)
-
-    def _drop(self, adapter: str) -> None:
-        model = self._shared.model
-        if len(model.peft_config) > 1:
-            model.delete_adapter(adapter)
-        else:  # the last one: go back to the untouched base
-            self._shared.model = model.unload()
+                lane.model = _without(lane.model, adapter)
 
 
-class Turn(BaseModel):
-    role: str
-    content: str
+def _unknown(name: str) -> EngineError:
+    return EngineError(f"There is no model named {name} here.", hint="Load it first.")
+
+
+def _skeleton(folder: Path) -> Any:
+    """The base model without weights: it takes no memory, and its shapes say whether an adapter fits."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+
+
+def attach(model: Any, path: Path, adapter: str) -> Any:
+    """The model with one more adapter. Raises `EngineError` where the two do not belong together."""
+    on_skeleton = model.device.type == "meta"
+    if not isinstance(model, PeftModel):
+        config = PeftConfig.from_pretrained(path, inference_mode=True)
+        model = PeftModelForCausalLM(model, config, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
+    result = model.load_adapter(path, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
+    strangers = [*result.missing_keys, *result.unexpected_keys]
+    if strangers:
+        raise EngineError(
+            f"The adapter in {path} was not trained on this base model: {strangers[0]} does not match.",
+            hint="Use the base it was made for.",
+        )
+    return model.eval()
+
+
+def _check_width(config: Any, base: Any) -> None:
+    """A soft prompt of another width would only fail when it is asked."""
+    width = getattr(config, "token_dim", None)
+    if width and width != base.get_text_config().hidden_size:
+        raise EngineError(
+            f"The soft prompt is {width} wide and this base model {base.get_text_config().hidden_size}.",
+            hint="Use the base it was made for.",
+        )
+
+
+def _without(model: Any, adapter: str) -> Any:
+    """The shared model without one adapter; without its last one, the untouched base."""
+    if len(model.peft_config) == 1:
+        return model.unload()
+    model.delete_adapter(adapter)
+    return model
 
 
 class ChatBody(BaseModel):
     """The part of OpenAI's chat completion request that is understood here."""
 
     model: str
-    messages: list[Turn]
+    messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float = 1.0
@@ -177,18 +249,14 @@ def build_app(server: Server) -> FastAPI:
         server.load(body.lora_name, Path(body.lora_path))
         return {"status": "ok"}
 
-    @app.post("/v1/unload_lora_adapter", response_model=None)
-    def unload(body: AdapterBody) -> dict[str, str] | JSONResponse:
-        if body.lora_name not in server.names() or body.lora_name == server.base_name:
-            return _error(404, f"There is no adapter {body.lora_name}.")
+    @app.post("/v1/unload_lora_adapter")
+    def unload(body: AdapterBody) -> dict[str, str]:
         server.unload(body.lora_name)
         return {"status": "ok"}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatBody) -> JSONResponse | StreamingResponse:
-        if body.model not in server.names():
-            return _error(404, f"There is no model {body.model}.")
-        events = _run(server, body)
+        events = _run(*server.lane(body.model), body)
         if body.stream:
             return StreamingResponse(_as_sse(events), media_type="text/event-stream")
         return await _whole(events)
@@ -196,24 +264,19 @@ def build_app(server: Server) -> FastAPI:
     return app
 
 
-async def _run(server: Server, body: ChatBody) -> AsyncIterator[dict[str, Any]]:
+async def _run(lane: Lane, adapter: str, body: ChatBody) -> AsyncIterator[dict[str, Any]]:
     """The events of one reply, in OpenAI's chunk shape; the last one has the usage, or there is one with an error."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
     gone = threading.Event()
-    lane, adapter = server.lane(body.model)
 
     def put(item: Any) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, item)
 
     request = Request(
-        messages=[Message.model_validate(turn.model_dump()) for turn in body.messages],
-        sampling=body.sampling(),
-        adapter=adapter,
-        on_text=put,
-        cancelled=gone.is_set,
+        messages=body.messages, sampling=body.sampling(), adapter=adapter, on_text=put, cancelled=gone.is_set
     )
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time())}
-    head["model"] = next(name for name in server.names() if server.lane(name) == (lane, adapter))
+    head["model"] = body.model
     lane.submit(request, lambda error: put(error or request))
     try:
         while True:
@@ -260,8 +323,12 @@ def _error(code: int, message: str) -> JSONResponse:
 
 def main() -> None:
     folder, name, port, compute = sys.argv[1:]
-    server = Server(Path(folder), name, Compute.model_validate_json(compute))
-    uvicorn.run(build_app(server), host="127.0.0.1", port=int(port), log_level="info")
+    try:
+        server = Server(Path(folder), name, Compute.model_validate_json(compute))
+    except TunewrightError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    # A stream that is still open must not hold up the end.
+    uvicorn.run(build_app(server), host="127.0.0.1", port=int(port), log_level="info", timeout_graceful_shutdown=2)
 
 
 if __name__ == "__main__":

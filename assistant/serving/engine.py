@@ -6,6 +6,7 @@ Refuses to know which engine it is: that is a `Launch`, made by `vllm` or `embed
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from prompts.errors import EngineError
 from prompts.versions import PromptVersion
 
 _LOAD_SECONDS = 120
+# A line that names an error. vLLM ends with one that only points at another above it.
+_ERROR_LINE = re.compile(r"[A-Za-z_.]*(?:Error|Exception): .*")
+_POINTS_ABOVE = "See root cause above"
 
 
 class ServedModel(BaseModel):
@@ -39,7 +43,11 @@ class ServedModel(BaseModel):
 
 @dataclass(frozen=True)
 class Launch:
-    """How an engine is started. `command` gets the port; `seconds` is how long it may take to be healthy."""
+    """How an engine is started and what it can hold.
+
+    `command` gets the port; `seconds` is how long it may take to be healthy; `check` raises `EngineError` for an
+    adapter that the engine cannot serve, or would serve wrongly.
+    """
 
     engine: Literal["vLLM", "embedded"]
     title: str
@@ -47,6 +55,7 @@ class Launch:
     command: Callable[[int], list[str]]
     env: dict[str, str]
     seconds: float
+    check: Callable[[Path], None] = lambda adapter: None
 
 
 @dataclass
@@ -69,13 +78,21 @@ class Engine:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The names of the adapters that are there now."""
+        return tuple(self._loaded)
+
     def start(self, on_progress: Callable[[str], None] = lambda text: None) -> None:
-        """Start the server and wait until it is healthy. Raises `EngineError` with the log's last words."""
+        """Start the server and wait until it is healthy. Raises `EngineError` with the log's last words.
+
+        `stop` from another thread ends the wait, with an `EngineError` too.
+        """
         with self._lock:
             if self.running:
                 return
+            self.stop()  # what is left of a server that died
             self.port = _free_port()
-            self._loaded.clear()
             self.log.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "assistant.serving.supervise", *self.launch.command(self.port)]
             with self.log.open("wb") as log:
@@ -91,53 +108,93 @@ class Engine:
     def _wait_until_healthy(self, on_progress: Callable[[str], None]) -> None:
         begun = time.monotonic()
         while (waited := time.monotonic() - begun) < self.launch.seconds:
+            if self._process is None:
+                raise EngineError(f"{self.launch.title} was stopped before it was ready.")
             if not self.running:
                 raise EngineError(
-                    f"{self.launch.title} stopped while starting. Its last words: {self.log_tail(3)}",
+                    f"{self.launch.title} stopped while starting. Its last words: {self._last_words()}",
                     hint=f"The whole log is {self.log}.",
                 )
-            try:
-                if httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
+            if self._is_healthy():
+                return
             on_progress(f"Starting {self.launch.title}: {waited:.0f} s")
-            time.sleep(0.5)
+            time.sleep(0.25)
         raise EngineError(
             f"{self.launch.title} was not ready after {self.launch.seconds:.0f} s.", hint=f"See {self.log}."
         )
 
+    def _is_healthy(self) -> bool:
+        try:
+            return self._call("GET", f"http://127.0.0.1:{self.port}/health", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _last_words(self) -> str:
+        """The line of the log that names the error, else its last lines."""
+        lines = self.log_tail(200).splitlines()
+        found = [i for i, line in enumerate(lines) if _ERROR_LINE.search(line) and _POINTS_ABOVE not in line]
+        if not found:
+            return " ".join(line.strip() for line in lines[-3:])[:500]
+        first = _ERROR_LINE.search(lines[found[-1]])
+        # Pydantic's errors, and others of many lines, have the reason in the next one.
+        more = lines[found[-1] + 1].strip() if found[-1] + 1 < len(lines) else ""
+        return f"{first.group() if first else ''} {more}".strip()[:500]
+
     def load(self, served: ServedModel) -> None:
         """Make sure that a model is there to be asked. Raises `EngineError` where the engine refuses the adapter."""
         if served.adapter is None:
-            if served.name != self.launch.base_name:
-                raise EngineError(f"This engine's base is {self.launch.base_name}, not {served.name}.")
+            self._check_base(served.name)
             return
         with self._lock:
             if self._loaded.get(served.name) == served.adapter:
                 return
-            body = {"lora_name": served.name, "lora_path": str(served.adapter)}
-            self._post("load_lora_adapter", body)
+            self._check_adapter(served.name, served.adapter)
+            self._post("load_lora_adapter", served.name, lora_path=str(served.adapter))
             self._loaded[served.name] = served.adapter
+
+    def _check_base(self, name: str) -> None:
+        if name != self.launch.base_name:
+            raise EngineError(
+                f"This engine's base is {self.launch.base_name}, not {name}.", hint="Start it on another."
+            )
+
+    def _check_adapter(self, name: str, adapter: Path) -> None:
+        if name == self.launch.base_name:
+            raise EngineError(f"{name} is the base model's own name.", hint="Give the tuned model another.")
+        if name in self._loaded:
+            raise EngineError(f"Another model named {name} is loaded.", hint="Unload it first.")
+        if not any((adapter / file).is_file() for file in ("adapter_config.json", "config.json")):
+            raise EngineError(f"{adapter} holds neither an adapter nor a model.", hint="Was the run finished?")
+        self.launch.check(adapter)
 
     def unload(self, name: str) -> None:
         """Forget an adapter. Harmless where it is not loaded."""
         with self._lock:
-            if self._loaded.pop(name, None):
-                self._post("unload_lora_adapter", {"lora_name": name})
-
-    def _post(self, call: str, body: dict[str, Any]) -> None:
-        try:
-            answer = httpx.post(f"{self.url}/{call}", json=body, timeout=_LOAD_SECONDS)
-        except httpx.TransportError as error:
-            raise EngineError(f"{self.launch.title} does not answer: {error}.", hint=f"See {self.log}.") from error
-        if answer.status_code != 200:
-            raise EngineError(f"{self.launch.title} refused {body['lora_name']}: {_reason(answer)}")
+            if self._loaded.pop(name, None) and self.running:
+                self._post("unload_lora_adapter", name)
 
     def parents(self) -> dict[str, str | None]:
         """What the server says it holds: model name to the name of its base, None for the base itself."""
-        models = httpx.get(f"{self.url}/models", timeout=30).json()["data"]
+        models = self._ask("GET", "models").json()["data"]
         return {model["id"]: model.get("parent") for model in models}
+
+    def _post(self, call: str, name: str, **body: str) -> None:
+        answer = self._ask("POST", call, json={"lora_name": name, **body})
+        if answer.status_code != 200:
+            raise EngineError(f"{self.launch.title} refused {name}: {_reason(answer)}", hint=f"See {self.log}.")
+
+    def _ask(self, method: str, call: str, **options: Any) -> httpx.Response:
+        if not self.running:
+            raise EngineError(f"{self.launch.title} is not running.", hint="Start it again.")
+        try:
+            return self._call(method, f"{self.url}/{call}", timeout=_LOAD_SECONDS, **options)
+        except httpx.TransportError as error:
+            raise EngineError(f"{self.launch.title} does not answer: {error}.", hint=f"See {self.log}.") from error
+
+    @staticmethod
+    def _call(method: str, url: str, **options: Any) -> httpx.Response:
+        # A proxy set in the environment is not for this machine's own ports.
+        return httpx.request(method, url, trust_env=False, **options)
 
     def connect(self, served: ServedModel) -> ChatModel:
         """The live model. It must have been loaded."""
@@ -151,19 +208,18 @@ class Engine:
         return "\n".join(text.strip().splitlines()[-lines:])
 
     def stop(self) -> None:
-        """End the server and everything it started."""
-        with self._lock:
-            process, self._process = self._process, None
-            self._loaded.clear()
-            if process is None:
-                return
-            if process.stdin:
-                process.stdin.close()  # the supervisor ends the server when its input closes
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """End the server and everything it started. Takes no lock, so that it also ends a start or a load under way."""
+        process, self._process = self._process, None
+        self._loaded.clear()
+        if process is None:
+            return
+        if process.stdin:
+            process.stdin.close()  # the supervisor ends the server when its input closes
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _free_port() -> int:
@@ -178,5 +234,5 @@ def _reason(answer: httpx.Response) -> str:
         body = answer.json()
     except ValueError:
         return answer.text[:300]
-    error = body.get("error", body)
+    error = body.get("error", body) if isinstance(body, dict) else body
     return str(error.get("message", error) if isinstance(error, dict) else error)[:300]

@@ -5,17 +5,34 @@ Options and limits: https://docs.vllm.ai/en/stable/features/lora.html
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
+from assistant.serving.adapters import check_fits, read_config
 from assistant.serving.engine import Launch
+from prompts.errors import EngineError
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
 
 # vLLM takes only these as --max-lora-rank.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_CONTEXT = 4096
+_NEUTRAL = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+# What vLLM refuses (or, on another base, serves wrongly) and PEFT does not; the words are for the person.
+_UNSERVED = {
+    "use_dora": "DoRA",
+    "modules_to_save": "fully trained modules beside LoRA",
+    "trainable_token_indices": "trained tokens beside LoRA",
+    "alora_invocation_tokens": "activated LoRA",
+    "layer_replication": "replicated layers",
+    "use_bdlora": "block-diagonal LoRA",
+    "use_qalora": "QALoRA",
+}
+_SERVED_INITS = (True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 def vllm_version() -> str | None:
@@ -49,6 +66,8 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
             "--max-lora-rank": str(allowed),
             "--max-loras": "2",
             "--max-cpu-loras": "8",
+            # Both engines draw by what they are asked alone. The model's own file stays in use for its end tokens.
+            "--override-generation-config": json.dumps(_NEUTRAL),
             **({} if on_cpu else {"--gpu-memory-utilization": "0.85"}),
         }
         module = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
@@ -62,4 +81,36 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
         **({"VLLM_CPU_KVCACHE_SPACE": str(cache_gb)} if on_cpu else {}),
     }
     title = f"vLLM {vllm_version()} ({compute.device}, {compute.dtype})"
-    return Launch(engine="vLLM", title=title, base_name=base.name, command=command, env=env, seconds=900)
+
+    def check(adapter: Path) -> None:
+        if not (adapter / "adapter_config.json").is_file():
+            raise _refusal(adapter, "a whole model, and this vLLM serves adapters of one base")
+        _check_kind(adapter, read_config(adapter), allowed)
+        check_fits(adapter, base.folder)
+
+    return Launch(engine="vLLM", title=title, base_name=base.name, command=command, env=env, seconds=900, check=check)
+
+
+def _check_kind(adapter: Path, config: dict[str, Any], max_rank: int) -> None:
+    """Raise `EngineError` for an adapter that vLLM cannot hold."""
+    if config.get("peft_type") != "LORA":
+        raise _refusal(adapter, f"a {config.get('peft_type')} adapter, and vLLM serves LoRA only")
+    unserved = [words for key, words in _UNSERVED.items() if config.get(key)]
+    if config.get("bias", "none") != "none":
+        unserved.append("trained biases")
+    if (init := config.get("init_lora_weights", True)) not in _SERVED_INITS:
+        unserved.append(f"a base changed by its start ({init})")
+    if unserved:
+        raise _refusal(adapter, f"an adapter with {' and '.join(unserved)}, which vLLM cannot serve")
+    rank = max([config.get("r", 0), *(config.get("rank_pattern") or {}).values()])
+    if rank > max_rank:
+        raise EngineError(
+            f"The adapter in {adapter} has rank {rank}, and this vLLM was started for {max_rank} at most.",
+            hint="Start the engine again for this adapter.",
+        )
+
+
+def _refusal(adapter: Path, what: str) -> EngineError:
+    return EngineError(
+        f"{adapter} holds {what}.", hint="Serve it with the embedded engine: set TUNEWRIGHT_ENGINE=embedded."
+    )

@@ -33,7 +33,7 @@ class LoraStrategy(BaseModel):
         modules = self.target_modules
         return LoraConfig(
             r=self.r,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT types it int but scales by any number
+            lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=modules if isinstance(modules, str) else list(modules),
             use_rslora=self.use_rslora,

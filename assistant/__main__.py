@@ -1,0 +1,5 @@
+"""`python -m assistant` is `tunewright`."""
+
+from assistant.cli import main
+
+main()

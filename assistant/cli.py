@@ -1,0 +1,163 @@
+"""The command line. Owns arguments, exit codes and what is printed; everything else is called.
+
+Heavy imports stay inside the commands, so that `tunewright --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prompts.errors import RunError, TunewrightError
+
+if TYPE_CHECKING:
+    from trainers.status import RunFolder, RunStatus
+
+cli = typer.Typer(
+    name="tunewright",
+    help="Guided fine-tuning of language models, on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@cli.command()
+def app(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 7860,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the app in the browser."""
+    from assistant.ui.launch import run_app
+
+    run_app(port, open_browser)
+
+
+@cli.command()
+def train(
+    plan: Annotated[Path, typer.Argument(help="A plan as YAML; the Strategy panel shows one.")],
+    detach: Annotated[bool, typer.Option(help="Start, print the run, and leave it to itself.")] = False,
+) -> None:
+    """Train by a plan and print the report. Ctrl-C cancels the training."""
+    from trainers import jobs
+    from trainers.paths import default_paths
+    from trainers.plan import read_plan
+
+    run = jobs.create_run(read_plan(plan), default_paths())
+    jobs.start(run)
+    typer.echo(f"run {run.id} in {run.path}")
+    if detach:
+        return
+    try:
+        _follow(run)
+    except KeyboardInterrupt:
+        typer.echo("Cancelling ...")
+        jobs.cancel(run)
+        _follow(run)
+
+
+@cli.command()
+def runs() -> None:
+    """List the runs, the newest first."""
+    from trainers import jobs
+    from trainers.paths import default_paths
+
+    for run in jobs.list_runs(default_paths()):
+        report = run.report()
+        score = f"  {report.metric}: base {report.base.value:.0%}, tuned {report.tuned.value:.0%}" if report else ""
+        typer.echo(f"{run.id}  {jobs.status(run).state:<9}{score}")
+
+
+@cli.command()
+def cancel(run: Annotated[str, typer.Argument(help="A run's id or folder.")]) -> None:
+    """Cancel a training that runs."""
+    from trainers import jobs
+    from trainers.paths import default_paths
+
+    found = jobs.find_run(run, default_paths())
+    jobs.cancel(found)
+    typer.echo(f"{found.id}: asked to stop.")
+
+
+@cli.command()
+def report(run: Annotated[str, typer.Argument(help="A run's id or folder.")]) -> None:
+    """Print a run's report."""
+    from trainers import jobs
+    from trainers.paths import default_paths
+
+    _print_end(jobs.find_run(run, default_paths()))
+
+
+@cli.command()
+def fetch(
+    model: Annotated[str, typer.Argument(help="embedded, a hub id, a folder or a .gguf file.")] = "embedded",
+) -> None:
+    """Bring a base model to this machine, and say what it will compute with."""
+    from trainers.hardware import choose_compute, detect
+    from trainers.models import resolve
+    from trainers.paths import default_paths
+
+    paths = default_paths()
+    found = resolve(model, paths)
+    typer.echo(f"{found.name}: {found.parameters / 1e6:.0f} million weights in {found.folder}")
+    typer.echo(f"{detect()}: {choose_compute(paths.cache).reason}")
+
+
+def _follow(run: RunFolder) -> None:
+    """Print progress until the run ends. Exit code 1 where it failed, 3 where it was cancelled."""
+    from trainers import jobs
+    from trainers.status import ENDED
+
+    told = ""
+    while (status := jobs.status(run)).state not in ENDED:
+        line = _progress_line(status)
+        if line != told:
+            typer.echo(line)
+            told = line
+        time.sleep(1)
+    _print_end(run)
+    if status.state != "done":
+        raise typer.Exit(3 if status.state == "cancelled" else 1)
+
+
+def _progress_line(status: RunStatus) -> str:
+    left = f", {status.seconds_left:.0f} s left" if status.seconds_left else ""
+    speed = f", {status.tokens_per_second:.0f} tokens/s" if status.phase == "training" and status.tokens else ""
+    return f"{status.phase} {status.fraction:4.0%}{speed}{left}  {status.message}"
+
+
+def _print_end(run: RunFolder) -> None:
+    from trainers import jobs
+
+    status, found = jobs.status(run), run.report()
+    if status.state == "failed":
+        raise RunError(status.message, hint=status.hint)
+    if found is None:
+        typer.echo(f"{run.id} is {status.state}; it has no report.")
+        return
+    change = found.comparison
+    typer.echo(f"base  {found.metric}: {found.base}")
+    typer.echo(f"tuned {found.metric}: {found.tuned}")
+    typer.echo(
+        f"difference: {change.difference * 100:+.0f} points "
+        f"({change.low * 100:+.0f} to {change.high * 100:+.0f}), p = {change.p_value:.2g}: {change.verdict}"
+    )
+    typer.echo(f"adapter: {run.adapter}")
+
+
+def main() -> None:
+    """The entry point. An error is one sentence on stderr and exit code 1; a missing argument is code 2."""
+    try:
+        cli()
+    except TunewrightError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

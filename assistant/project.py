@@ -1,0 +1,79 @@
+"""One person's project: everything known about one task. Owns the records; refuses to store or change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from prompts.metrics import Score
+from prompts.spec import TaskSpec
+from prompts.versions import PromptVersion
+from trainers.data import Mapping
+from trainers.plan import TrainingPlan
+
+Stage = Literal["Task", "Data", "Prompt", "Strategy", "Train", "Report", "Compare"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSource(_Record):
+    """The project's own copy of a file, its name as the person knows it, and which columns count."""
+
+    path: Path
+    name: str
+    columns: Mapping
+
+
+class Project(_Record):
+    """A task from first message to side by side. `stage` is the panel that the person was brought to last."""
+
+    id: str
+    name: str
+    created: float
+    stage: Stage = "Task"
+    stage_visits: int = Field(0, description="Counts up whenever the journey brings the person to a panel")
+    spec: TaskSpec = TaskSpec()
+    data: DataSource | None = None
+    prompt: PromptVersion | None = None
+    plan: TrainingPlan | None = None
+    run_id: str | None = None
+    announced: str | None = Field(None, description="The run whose end the chat has told")
+
+
+class Turn(_Record):
+    """One message of the chat with the assistant. `options` are likely answers, shown as buttons."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    options: tuple[str, ...] = ()
+
+
+class StoredPrompt(_Record):
+    """A prompt version in a project, with its score on the dev split where it was measured."""
+
+    version: PromptVersion
+    score: Score | None = None
+    metric: str = ""
+
+
+class ArmAnswer(_Record):
+    """What one side of a comparison was and said."""
+
+    model: str
+    prompt_id: str
+    text: str
+
+
+class Vote(_Record):
+    """A judgement on answers to one message. `choice` is an index into `answers`, or None for a tie."""
+
+    message: str
+    answers: tuple[ArmAnswer, ...]
+    choice: int | None = Field(None, ge=0)
+    blind: bool = False
+    created: float = 0.0

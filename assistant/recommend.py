@@ -1,0 +1,216 @@
+"""What to do, why, and what it will cost, including "do not tune yet". In its first form: readable rules.
+
+Owns the ranking of options from spec, data and hardware. Refuses to start anything; the advised option carries a
+ready plan.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from assistant.project import Project
+from prompts.metrics import Score, metric_for
+from trainers.data import Splits
+from trainers.estimate import tokens_per_second, training_seconds
+from trainers.hardware import Compute, Hardware
+from trainers.models import LocalModel
+from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
+from trainers.profile import DatasetProfile
+from trainers.strategies.lora import LoraStrategy
+
+Kind = Literal["data", "prompt", "few_shot", "lora"]
+
+# Below these, a LoRA mostly learns the rows by heart; chosen by us, to be replaced by measured tables.
+_FEWEST_ROWS, _FEWEST_PER_LABEL = 40, 8
+# A prompt whose lower bound reaches this needs no training.
+_GOOD_ENOUGH = 0.90
+_MINUTES = {"cpu": 6.0, "cuda": 60.0}
+# On two cores this is about six minutes with the embedded model.
+_MOST_CPU_TOKENS = 35_000
+_MOST_EPOCHS = 3.0
+
+
+class Option(BaseModel):
+    """One thing to do. `plan` is there where it can be started."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    title: str
+    reasons: tuple[str, ...]
+    cost: str
+    advised: bool = False
+    plan: TrainingPlan | None = None
+
+
+class Situation(BaseModel):
+    """All that the advice rests on. `score` is the current prompt's on the dev split, where it was measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: Project
+    machine: Hardware
+    compute: Compute
+    base: LocalModel
+    profile: DatasetProfile | None = None
+    splits: Splits | None = None
+    score: Score | None = None
+
+
+class Cost(BaseModel):
+    """What a plan takes: rows trained on, tokens over all epochs, minutes from start to report."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    test_rows: int
+    tokens: int
+    minutes: float
+    machine: str
+
+
+def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
+    """The cost of a plan on this machine. Needs data, profile and splits."""
+    profile, splits = situation.profile, situation.splits
+    assert profile is not None and splits is not None
+    rows = min(len(splits.train), plan.data.max_train_rows or len(splits.train))
+    mean = sum(profile.token_lengths) / max(1, len(profile.token_lengths))
+    tokens = int(rows * plan.training.epochs * min(mean, plan.training.max_tokens))
+    seconds = training_seconds(tokens, situation.base.parameters, situation.compute)
+    return Cost(
+        rows=rows,
+        test_rows=len(splits.test),
+        tokens=tokens,
+        minutes=max(1, round(seconds / 60)),
+        machine=str(situation.machine),
+    )
+
+
+def recommend(situation: Situation) -> list[Option]:
+    """The options, the advised one first; exactly one is advised."""
+    options = [_no_data()] if situation.profile is None else _with_data(situation)
+    return sorted(options, key=lambda option: not option.advised)
+
+
+def _no_data() -> Option:
+    reason = "There is no data yet, and nothing can be learned or measured without examples."
+    return Option(kind="data", title="Do not tune yet: bring data", reasons=(reason,), cost="free", advised=True)
+
+
+def _with_data(situation: Situation) -> list[Option]:
+    profile, splits = situation.profile, situation.splits
+    assert profile is not None and splits is not None
+    rarest = min(profile.labels.values(), default=profile.usable)
+    broken = next((f.text for f in profile.findings if f.severity == "error"), "")
+    few = len(splits.train) < _FEWEST_ROWS or rarest < _FEWEST_PER_LABEL
+    good = situation.score is not None and situation.score.low >= _GOOD_ENOUGH
+    advised: Kind = "data" if broken else "prompt" if good else "few_shot" if few else "lora"
+    options = [
+        _prompt(situation, advised == "prompt"),
+        _few_shot(profile, rarest, advised == "few_shot"),
+        _lora(situation, advised == "lora"),
+    ]
+    if broken:
+        options.append(
+            Option(kind="data", title="Do not tune yet: mend the data", reasons=(broken,), cost="free", advised=True)
+        )
+    return options
+
+
+def _prompt(situation: Situation, advised: bool) -> Option:
+    score = situation.score
+    if score is None:
+        reason = "The prompt has not been measured yet. That takes a minute and tells what tuning must beat."
+    elif advised:
+        reason = f"The prompt alone reaches {score} on the dev rows. Tuning has little left to gain."
+    else:
+        reason = f"The prompt alone reaches {score} on the dev rows, so there is room above it."
+    title = "Do not tune: keep the prompt" if advised else "A better prompt"
+    return Option(kind="prompt", title=title, reasons=(reason,), cost="no training", advised=advised)
+
+
+def _few_shot(profile: DatasetProfile, rarest: int, advised: bool) -> Option:
+    reasons = ["Solved examples in the prompt need no training, but every request pays for their tokens."]
+    if advised:
+        what = f"the rarest label has {rarest}" if profile.labels else "few"
+        reasons.insert(
+            0, f"Do not tune yet: with {profile.usable} examples ({what}) a tuned model learns rows by heart."
+        )
+    shown = 4
+    extra = shown * profile.median_tokens
+    cost = f"no training, about {extra} more tokens in each request" if extra else "no training"
+    return Option(
+        kind="few_shot",
+        title=f"Few-shot: {shown} examples in the prompt",
+        reasons=tuple(reasons),
+        cost=cost,
+        advised=advised,
+    )
+
+
+def _lora(situation: Situation, advised: bool) -> Option:
+    plan = advised_plan(situation)
+    profile, splits = situation.profile, situation.splits
+    assert profile is not None and splits is not None
+    cost = estimate_cost(situation, plan)
+    task = f"{len(profile.labels)} labels" if profile.labels else "free answers"
+    reasons = [f"{profile.usable} examples with {task} are enough for a small adapter; {cost.rows} of them train it."]
+    if cost.rows < len(splits.train):
+        reasons.append(f"More rows would not fit into the time budget; raise it to use all {len(splits.train)}.")
+    reasons.append("The base model stays as it is, and the adapter can be switched off at any time.")
+    return Option(
+        kind="lora",
+        title=f"LoRA, rank {plan.strategy.r}, on {situation.base.name}",
+        reasons=tuple(reasons),
+        cost=f"about {cost.minutes:.0f} minutes on {cost.machine}, {cost.tokens:,} training tokens",
+        advised=advised,
+        plan=plan,
+    )
+
+
+def advised_plan(situation: Situation) -> TrainingPlan:
+    """A LoRA plan whose training tokens fit the time budget. Needs data, profile and splits."""
+    project, profile, splits = situation.project, situation.profile, situation.splits
+    assert project.data and project.prompt and profile and splits
+    per_row = max(1.0, sum(profile.token_lengths) / max(1, len(profile.token_lengths)))
+    affordable = _token_budget(situation) / per_row
+    rows = len(splits.train)
+    epochs = min(_MOST_EPOCHS, affordable / rows)
+    most_rows = None
+    if epochs < 1:
+        epochs, most_rows = 1.0, max(1, int(affordable))
+    return TrainingPlan(
+        name=project.name,
+        base_model=situation.base.ref,
+        data=DataPlan(path=project.data.path, columns=project.data.columns, max_train_rows=most_rows),
+        prompt=project.prompt,
+        strategy=LoraStrategy(r=8 if situation.compute.device == "cpu" else 16),
+        training=Optimization(
+            epochs=int(epochs * 10) / 10,  # rounded down, so that the budget holds
+            batch_size=4,
+            learning_rate=_learning_rate(situation.base.parameters),
+            max_tokens=_round_up(profile.longest_tokens),
+        ),
+        evaluation=EvaluationPlan(
+            metric=metric_for(project.spec.output_format), max_new_tokens=max(8, profile.answer_tokens + 4)
+        ),
+    )
+
+
+def _token_budget(situation: Situation) -> float:
+    device = situation.compute.device
+    asked = situation.project.spec.time_budget_minutes
+    minutes = asked or _MINUTES[device]
+    tokens = minutes * 60 * tokens_per_second(situation.base.parameters, situation.compute)
+    return min(tokens, _MOST_CPU_TOKENS) if device == "cpu" and not asked else tokens
+
+
+def _learning_rate(parameters: int) -> float:
+    """LoRA wants a higher rate on a smaller model: 2e-3 was best of those tried at 135M, 2e-4 is usual at 7B."""
+    return 2e-3 if parameters < 300e6 else 5e-4 if parameters < 2e9 else 2e-4
+
+
+def _round_up(tokens: int, step: int = 64) -> int:
+    return max(step, -(-tokens // step) * step)

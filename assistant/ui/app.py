@@ -1,0 +1,195 @@
+"""Lays out the screen and keeps it in step with the project.
+
+Owns the page, the stepper and the one redraw that every event and the clock share: each panel says by its signature
+whether it would look different, and only then is drawn. Refuses to decide anything about the journey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from assistant.pipeline import Pipeline
+from assistant.project import STAGES, Project
+from assistant.ui.chat_panel import ChatPanel
+from assistant.ui.compare_panel import ComparePanel
+from assistant.ui.data_panel import DataPanel
+from assistant.ui.panel import Desk, Panel
+from assistant.ui.prompt_panel import PromptPanel
+from assistant.ui.report_panel import ReportPanel
+from assistant.ui.strategy_panel import StrategyPanel
+from assistant.ui.task_panel import TaskPanel
+from assistant.ui.train_panel import TrainPanel
+from prompts.errors import TunewrightError
+from trainers.hardware import detect
+from trainers.status import ENDED
+
+_NEW_PROJECT = "New project"
+_PANELS: dict[str, Callable[[Desk], Any]] = {
+    "Task": TaskPanel,
+    "Data": DataPanel,
+    "Prompt": PromptPanel,
+    "Strategy": StrategyPanel,
+    "Train": TrainPanel,
+    "Report": ReportPanel,
+    "Compare": ComparePanel,
+}
+
+
+def build_app(pipeline: Pipeline) -> gr.Blocks:
+    """The whole app, not yet launched. See `launch_options` for theme and style."""
+    with gr.Blocks(title="Tunewright", analytics_enabled=False) as app:
+        project_id = gr.State("")
+        drawn = gr.State({})
+        desk = Desk(pipeline, project_id)
+        with gr.Row(elem_id="tw-header"):
+            gr.HTML('<div id="tw-brand">Tunewright</div>')
+            chooser = _ProjectChooser(desk)
+        with gr.Row(elem_id="tw-body"):
+            with gr.Column(scale=4, min_width=340, elem_id="tw-chat"):
+                chat = ChatPanel(desk)
+            with gr.Column(scale=7, elem_id="tw-panels"), gr.Tabs(elem_id="tw-stepper") as tabs:
+                built, steps = {}, []
+                for number, stage in enumerate(STAGES, start=1):
+                    with gr.Tab(f"{number}  {stage}", id=stage, render_children=True) as step:
+                        built[stage] = _PANELS[stage](desk)
+                    steps.append(step)
+        status = _StatusBar(desk)
+        panels: list[Panel] = [
+            _Stepper(desk, tabs, steps), chooser, chat, *built.values(), built["Prompt"].measuring, status
+        ]  # fmt: skip
+        _keep_in_step(app, desk, panels, drawn)
+    return app
+
+
+def launch_options() -> dict[str, Any]:
+    """Theme, style and privacy, which Gradio 6 takes at launch."""
+    system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # the default theme asks Google for fonts
+    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "monospace"]
+    theme = gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=system, font_mono=mono)
+    css = files("assistant.ui").joinpath("style.css").read_text("utf-8")
+    return {"theme": theme, "css": css, "run_history": False, "show_error": True, "footer_links": []}
+
+
+def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.State) -> None:
+    outputs = [component for panel in panels for component in panel.outputs]
+
+    def redraw(id: str, before: dict[int, Hashable]) -> list[Any]:
+        desk.conversation.announce_end(id)
+        project = desk.pipeline.project(id)
+        after, values = dict(before), []
+        for index, panel in enumerate(panels):
+            values += _drawn(panel, project, index, after)
+        same = after == before
+        return [*values, gr.skip() if same else after]
+
+    def open_page() -> str:
+        projects = desk.pipeline.store.projects()
+        return (projects[0] if projects else desk.pipeline.store.create_project(_NEW_PROJECT)).id
+
+    how: dict[str, Any] = {
+        "inputs": [desk.project_id, drawn],
+        "outputs": [*outputs, drawn],
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    desk.connect_redraw(lambda event: event.success(redraw, **how))
+    opened = app.load(open_page, None, desk.project_id, api_visibility="private", show_progress="hidden")
+    clock = gr.Timer(1.0, active=False)
+    opened.then(redraw, **how).then(lambda: gr.Timer(active=True), None, clock, show_progress="hidden")
+    clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
+
+
+def _drawn(panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> list[Any]:
+    """The panel's values, or skips where it looks as before. A panel that cannot be drawn leaves the others alone."""
+    try:
+        signature = panel.signature(project)
+        if seen.get(index) == (project.id, signature):
+            return [gr.skip()] * len(panel.outputs)
+        values = panel.draw(project)
+    except TunewrightError as error:
+        told = str(error)
+        if seen.get(index) != (project.id, told):
+            gr.Warning(told, duration=15)
+        seen[index] = (project.id, told)
+        return [gr.skip()] * len(panel.outputs)
+    seen[index] = (project.id, signature)
+    return values
+
+
+class _Stepper:
+    """Which panel is open, and which stages are done."""
+
+    def __init__(self, desk: Desk, tabs: gr.Tabs, steps: list[gr.Tab]) -> None:
+        self._desk = desk
+        self.outputs: list[Any] = [tabs, *steps]
+
+    def signature(self, project: Project) -> Hashable:
+        return (project.stage, project.stage_visits, self._done(project))
+
+    def draw(self, project: Project) -> list[Any]:
+        done = self._done(project)
+        labels = [f"{'✓' if stage in done else n}  {stage}" for n, stage in enumerate(STAGES, start=1)]
+        return [gr.Tabs(selected=project.stage), *(gr.Tab(label=label) for label in labels)]
+
+    def _done(self, project: Project) -> tuple[str, ...]:
+        pipeline = self._desk.pipeline
+        status, run = pipeline.run_status(project), pipeline.run(project)
+        reached = {
+            "Task": project.spec.task is not None,
+            "Data": project.data is not None,
+            "Prompt": any(stored.score for stored in pipeline.prompts(project.id)),
+            "Strategy": run is not None,
+            "Train": status is not None and status.state == "done",
+            "Report": bool(run and run.report()),
+            "Compare": bool(pipeline.store.votes(project.id)),
+        }
+        return tuple(stage for stage, done in reached.items() if done)
+
+
+class _ProjectChooser:
+    """Which project is on the screen."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._list = gr.Dropdown([], show_label=False, container=False, interactive=True, elem_id="project", scale=2)
+        new = gr.Button("New project", size="sm", scale=0, min_width=130)
+        self.outputs: list[Any] = [self._list]
+        desk.then_redraw(self._list.input(lambda id: id, self._list, desk.project_id))
+        desk.then_redraw(new.click(lambda: desk.pipeline.store.create_project(_NEW_PROJECT).id, None, desk.project_id))
+
+    def signature(self, project: Project) -> Hashable:
+        return tuple(sorted((p.id, p.name) for p in self._desk.pipeline.store.projects()))
+
+    def draw(self, project: Project) -> list[Any]:
+        projects = sorted(self._desk.pipeline.store.projects(), key=lambda p: -p.created)
+        return [gr.update(choices=[(p.name, p.id) for p in projects], value=project.id)]
+
+
+class _StatusBar:
+    """Machine, engine and run in one line."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._line = gr.HTML(elem_id="tw-status")
+        self.outputs: list[Any] = [self._line]
+
+    def signature(self, project: Project) -> Hashable:
+        return self._text(project)
+
+    def draw(self, project: Project) -> list[Any]:
+        from html import escape
+
+        return [f"<div>{escape(self._text(project))}</div>"]
+
+    def _text(self, project: Project) -> str:
+        pipeline = self._desk.pipeline
+        status = pipeline.run_status(project)
+        parts = [str(detect()), pipeline.engines.title()]
+        if status and status.state not in ENDED:
+            left = f", {status.seconds_left / 60:.0f} min left" if status.seconds_left else ""
+            parts.append(f"run: {status.phase} {status.fraction:.0%}{left}")
+        return "  ·  ".join(parts)

@@ -1,0 +1,110 @@
+"""The Data panel: a file, its columns, what is in it, what would spoil a training, and three rows as the model sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from assistant.project import Project
+from assistant.ui import html
+from assistant.ui.panel import Desk, guarded
+from trainers.data import Mapping
+
+_BINS = 12
+
+
+class DataPanel:
+    """Upload, mapping, profile and preview."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        with gr.Row(equal_height=True):
+            self._file = gr.File(
+                label="CSV or JSONL",
+                file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
+                height=120,
+                elem_id="data-file",
+            )
+            with gr.Column():
+                self._input = gr.Dropdown([], label="Column that goes in", interactive=True)
+                self._output = gr.Dropdown([], label="Column with the answer", interactive=True)
+        self._summary = gr.HTML()
+        with gr.Row():
+            self._labels = gr.BarPlot(x="rows", y="label", title="Rows for each label", height=240, visible=False)
+            self._lengths = gr.BarPlot(x="tokens", y="rows", title="Row length in tokens", height=240, visible=False)
+        with gr.Accordion("Three rows, exactly as the model will see them", open=False):
+            self._seen = gr.HTML()
+        with gr.Accordion("The first rows of the file", open=False):
+            self._rows = gr.Dataframe(interactive=False, wrap=True, max_height=300)
+        self.outputs: list[Any] = [
+            self._input, self._output, self._summary, self._labels, self._lengths, self._seen, self._rows
+        ]  # fmt: skip
+        desk.then_redraw(self._file.upload(guarded(self._take), [desk.project_id, self._file], None))
+        for column in (self._input, self._output):
+            columns = [desk.project_id, self._input, self._output]
+            desk.then_redraw(column.input(guarded(self._map), columns, None))
+
+    def _take(self, id: str, path: str) -> None:
+        project = self._desk.pipeline.add_file(id, Path(path))
+        assert project.data is not None
+        columns = project.data.columns
+        what = f"`{columns.input}` goes in, `{columns.output}` is the answer."
+        told = f"From the Data panel: **{project.data.name}**, {what}"
+        self._desk.conversation.note(id, told, ("Measure the prompt", "What do you advise?"))
+
+    def _map(self, id: str, input: str, output: str) -> None:
+        self._desk.pipeline.set_columns(id, Mapping(input=input, output=output))
+        self._desk.conversation.note(id, f"From the Data panel: `{input}` goes in, `{output}` is the answer.")
+
+    def signature(self, project: Project) -> Hashable:
+        prompt = project.prompt.id if project.prompt else None
+        return (project.data.model_dump_json() if project.data else None, prompt, project.spec.base_model)
+
+    def draw(self, project: Project) -> list[Any]:
+        if project.data is None:
+            nothing = html.empty("No data yet. Drop a CSV or JSONL file above or into the chat.")
+            hidden = gr.update(visible=False)
+            none = gr.update(choices=[], value=None)
+            return [none, none, nothing, hidden, hidden, "", None]
+        pipeline = self._desk.pipeline
+        table, profile, splits = pipeline.table(project), pipeline.profile(project), pipeline.splits(project)
+        columns, choices = project.data.columns, list(table.columns)
+        figures = [
+            ("examples", f"{profile.usable:,}"),
+            ("labels" if profile.labels else "free answers", str(len(profile.labels)) if profile.labels else "text"),
+            ("tokens a row, median", str(profile.median_tokens)),
+            ("tokens, longest", str(profile.longest_tokens)),
+            ("train / dev / test / arena", " / ".join(str(len(part)) for _, part in splits)),
+        ]
+        found = [(finding.severity, _with_rows(finding.text, finding.rows)) for finding in profile.findings]
+        labels = pd.DataFrame({"label": list(profile.labels), "rows": list(profile.labels.values())})
+        return [
+            gr.update(choices=choices, value=columns.input),
+            gr.update(choices=choices, value=columns.output),
+            html.tiles(figures) + html.notes(found or [("good", "Nothing was found that would spoil a training.")]),
+            gr.update(value=labels, visible=0 < len(labels) <= 40),
+            gr.update(value=_histogram(profile.token_lengths), visible=True),
+            html.rows_as_seen(pipeline.rendered_rows(project, 3)),
+            pd.DataFrame(list(table.rows[:20]), columns=choices),
+        ]
+
+
+def _with_rows(text: str, rows: tuple[int, ...]) -> str:
+    if not rows:
+        return text
+    shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+    return f"{text} Rows: {shown}."
+
+
+def _histogram(lengths: tuple[int, ...]) -> pd.DataFrame:
+    low, high = min(lengths), max(lengths)
+    width = max(1, -(-(high - low + 1) // _BINS))
+    counts = Counter((length - low) // width for length in lengths)
+    bins = range(max(counts) + 1)
+    names = [f"{low + i * width}" if width == 1 else f"{low + i * width}-{low + (i + 1) * width - 1}" for i in bins]
+    return pd.DataFrame({"tokens": names, "rows": [counts[i] for i in bins]})

@@ -1,0 +1,68 @@
+"""What every panel is. Owns the protocol and the wrapper that turns errors into toasts; refuses to draw."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import gradio as gr
+
+from assistant.conversation import Conversation
+from assistant.pipeline import Pipeline
+from assistant.project import Project
+from prompts.errors import TunewrightError
+
+
+class Desk:
+    """What the panels share: the pipeline, the chat, and the id of the project on the screen."""
+
+    def __init__(self, pipeline: Pipeline, project_id: gr.State) -> None:
+        self.pipeline = pipeline
+        self.conversation = Conversation(pipeline)
+        self.project_id = project_id
+        self._waiting: list[Any] = []
+
+    def then_redraw(self, event: Any) -> Any:
+        """After an event that succeeded, show what changed. May be called before the redraw is known."""
+        self._waiting.append(event)
+        return event
+
+    def connect_redraw(self, connect: Callable[[Any], None]) -> None:
+        for event in self._waiting:
+            connect(event)
+
+
+class Panel(Protocol):
+    """One part of the screen. It is drawn again only when its signature changes, so that no typing is lost."""
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        """The components that `draw` fills."""
+        ...
+
+    def signature(self, project: Project) -> Hashable:
+        """A cheap value that changes whenever the panel would look different."""
+        ...
+
+    def draw(self, project: Project) -> list[Any]:
+        """One value or update for each of `outputs`."""
+        ...
+
+
+def guarded(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a `TunewrightError` as a toast, word for word, and stop the event there."""
+
+    @functools.wraps(act)
+    def wrapper(*args: Any) -> Any:
+        try:
+            return act(*args)
+        except TunewrightError as error:
+            raise gr.Error(str(error), title="That did not work", duration=15, print_exception=False) from error
+
+    return wrapper
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """A comma-separated field as a tuple."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
