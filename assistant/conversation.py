@@ -10,9 +10,11 @@ from pathlib import Path
 
 from assistant.dialogue import wording
 from assistant.dialogue.reader import Act, read
+from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
 from prompts.errors import TunewrightError
+from prompts.metrics import Score
 from trainers.status import ENDED
 
 _Answer = tuple[str, tuple[str, ...]]
@@ -118,9 +120,20 @@ class Conversation:
         return "\n\n".join(lines)
 
     def _measure(self, id: str) -> _Answer:
-        measurement = self._pipeline.start_measuring(id)
+        measurement = self.measure(id)
         self._pipeline.go_to(id, "Prompt")
         return f"I ask the base model {measurement.total} dev rows. The score comes in the **Prompt** panel.", ()
+
+    def measure(self, id: str) -> Measurement:
+        """Measure the current prompt in the background; the chat tells the score when it is there."""
+        measurement = self._pipeline.start_measuring(id)
+
+        def tell(score: Score) -> None:
+            told = f"Prompt version `{measurement.prompt_id}`: {measurement.metric} {score} on the dev rows."
+            self.note(id, told, ("What do you advise?", "Add examples"))
+
+        measurement.when_done(tell)
+        return measurement
 
     def _few_shot(self, id: str) -> _Answer:
         project = self._pipeline.add_demonstrations(id)

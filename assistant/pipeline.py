@@ -6,8 +6,8 @@ Owns the order of things and the changes to a project. Refuses to word (that is 
 from __future__ import annotations
 
 import hashlib
-import random
 import shutil
+import textwrap
 import threading
 from collections.abc import Callable
 from importlib.resources import files
@@ -25,6 +25,7 @@ from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
 from assistant.store import Store
 from prompts.chat_model import Message, Sampling
+from prompts.demonstrations import choose
 from prompts.errors import DataError, PromptError, RunError, TunewrightError
 from prompts.metrics import metric_for
 from prompts.spec import TaskSpec, infer_format
@@ -50,6 +51,7 @@ from trainers.profile import DatasetProfile, profile_data
 from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.tokens import token_counter
 
+NEW_PROJECT = "New project"
 SAMPLE_NAME = "Ticket triage (sample)"
 _SAMPLE_TASK = (
     "Route incoming support tickets of an online electronics shop to the team that should answer: "
@@ -118,7 +120,10 @@ class Pipeline:
                 raise DataError(
                     f"The task's {first['loc'][0]} cannot be {first['input']!r}: {first['msg']}."
                 ) from error
-            return self.change(id, spec=spec, prompt=self._following(project, spec))
+            name = project.name
+            if name == NEW_PROJECT and spec.description:
+                name = textwrap.shorten(spec.description, 40, placeholder=" …")
+            return self.change(id, spec=spec, prompt=self._following(project, spec), name=name)
 
     def _following(self, project: Project, spec: TaskSpec) -> PromptVersion | None:
         """The starting prompt for the changed spec, unless the person has a prompt of their own by now."""
@@ -219,23 +224,9 @@ class Pipeline:
     ) -> Project:
         """Make a new version the current one. Raises `PromptError` where the template is not usable."""
         project = self.project(id)
-        before = project.prompt
-        shown = demonstrations if demonstrations is not None else before.demonstrations if before else ()
-        try:
-            version = PromptVersion(
-                system=system,
-                template=template,
-                demonstrations=shown,
-                parent=before.id if before else None,
-                author="you",
-                reason=reason,
-            )
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise PromptError(
-                f"The prompt was not saved: {reason}.", hint="Mend the template and save again."
-            ) from error
-        if before and version.id == before.id:
+        before = project.prompt or PromptVersion()
+        version = before.revised(system=system, template=template, demonstrations=demonstrations, reason=reason)
+        if version.id == before.id:
             return project
         self.store.add_prompt(id, version)
         return self.change(id, prompt=version)
@@ -251,15 +242,14 @@ class Pipeline:
         """A new version with solved examples from the training split, one for each label in turn."""
         project = self.project(id)
         prompt = project.prompt or PromptVersion()
-        rows = list(self.splits(project).train)
-        random.Random(0).shuffle(rows)
-        chosen: dict[str, Example] = {}
-        for row in rows:
-            chosen.setdefault(row.output, row)
-        picked = (list(chosen.values()) + [row for row in rows if row not in chosen.values()])[:count]
-        shown = tuple(Demonstration(input=row.input, output=row.output) for row in picked)
-        reason = f"{count} solved examples from the training rows"
-        return self.save_prompt(id, system=prompt.system, template=prompt.template, demonstrations=shown, reason=reason)
+        rows = [Demonstration(input=row.input, output=row.output) for row in self.splits(project).train]
+        return self.save_prompt(
+            id,
+            system=prompt.system,
+            template=prompt.template,
+            demonstrations=choose(rows, count),
+            reason=f"{count} solved examples from the training rows",
+        )
 
     def prompts(self, id: str) -> list[StoredPrompt]:
         return self.store.prompts(id)

@@ -92,7 +92,7 @@ class Store:
 
     def add_prompt(self, project: str, version: PromptVersion) -> None:
         """Keep a version. One that is there already keeps its place and its score."""
-        record = StoredPrompt(version=version).model_dump_json(exclude={"version": {"id"}})
+        record = StoredPrompt(version=version).model_dump_json()
         with self._open() as db:
             db.execute(
                 "INSERT OR IGNORE INTO prompt (project, version, record) VALUES (?, ?, ?)",
@@ -104,7 +104,7 @@ class Store:
         with self._open() as db:
             db.execute(
                 "UPDATE prompt SET record = ? WHERE project = ? AND version = ?",
-                (stored.model_dump_json(exclude={"version": {"id"}}), project, version.id),
+                (stored.model_dump_json(), project, version.id),
             )
 
     def prompts(self, project: str) -> list[StoredPrompt]:

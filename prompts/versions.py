@@ -14,7 +14,7 @@ from typing import Any, Literal
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
 
 from prompts.chat_model import Message
 from prompts.errors import PromptError
@@ -74,6 +74,21 @@ class PromptVersion(BaseModel):
         """Twelve hex digits of a SHA-256 over system, template and demonstrations."""
         content = [self.system, self.template, [[d.input, d.output] for d in self.demonstrations]]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
+
+    def revised(
+        self, *, system: str, template: str, demonstrations: tuple[Demonstration, ...] | None = None, reason: str = ""
+    ) -> PromptVersion:
+        """A child of this version by the person; demonstrations stay unless given. Raises `PromptError`."""
+        shown = self.demonstrations if demonstrations is None else demonstrations
+        try:
+            return PromptVersion(
+                system=system, template=template, demonstrations=shown, parent=self.id, author="you", reason=reason
+            )
+        except ValidationError as error:
+            wrong = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise PromptError(
+                f"The prompt was not saved: {wrong}.", hint="Mend the template and save again."
+            ) from error
 
     def messages(self, input: str) -> list[Message]:
         """The chat that asks for an answer to `input`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from tests.tiny import build_tiny_model
 from trainers.paths import Paths
+
+# Tiny models gain nothing from a second thread, and where cores are shared they lose a factor of ten waiting for it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

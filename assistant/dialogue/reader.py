@@ -62,7 +62,7 @@ _ACTS = {
 _PROMPT = re.compile(r"^\W*(?:use (?:this|the) prompt|(?:new |system )?prompt)\s*[:=]\s*(.+)$", re.I | re.S)
 _LABELS = re.compile(
     r"\b(?:labels?|categories|classes|teams|intents|one of|into|as)\s*(?:are|is)?\s*[:=(]?\s*"
-    r"((?:[\w&/-]+(?: [\w&/-]+)?\s*,\s*)+(?:and |or )?[\w&/-]+(?: [\w&/-]+)?(?:\s+(?:or|and)\s+[\w&/-]+)?)",
+    r"((?:[\w&/-]+(?: (?!or\b|and\b)[\w&/-]+)?\s*,\s*)+(?:and |or )?[\w&/-]+(?: (?!or\b|and\b)[\w&/-]+)?(?:\s+(?:or|and)\s+[\w&/-]+)?)",
     re.I,
 )
 _FIELDS = re.compile(r"\b(?:fields?|keys?|json with)\s*[:=]?\s*((?:[\w-]+\s*,\s*)+(?:and )?[\w-]+)", re.I)

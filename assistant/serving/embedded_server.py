@@ -180,7 +180,8 @@ def attach(model: Any, path: Path, adapter: str) -> Any:
         model = PeftModelForCausalLM(model, config, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
     result = model.load_adapter(path, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
     strangers = [*result.missing_keys, *result.unexpected_keys]
-    if strangers:
+    # Other kinds share weights between layers or bring them in by a way of their own, so that names say nothing there.
+    if strangers and model.peft_config[adapter].peft_type == "LORA":
         raise EngineError(
             f"The adapter in {path} was not trained on this base model: {strangers[0]} does not match.",
             hint="Use the base it was made for.",
@@ -202,6 +203,8 @@ def _without(model: Any, adapter: str) -> Any:
     """The shared model without one adapter; without its last one, the untouched base."""
     if len(model.peft_config) == 1:
         return model.unload()
+    other = next(name for name in model.peft_config if name != adapter)
+    model.set_adapter(other, inference_mode=True)  # rows name their adapters, but PEFT warns when the active one goes
     model.delete_adapter(adapter)
     return model
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.pipeline import Pipeline
+from assistant.pipeline import NEW_PROJECT, Pipeline
 from assistant.project import STAGES, Project
 from assistant.ui.chat_panel import ChatPanel
 from assistant.ui.compare_panel import ComparePanel
@@ -27,7 +27,6 @@ from prompts.errors import TunewrightError
 from trainers.hardware import detect
 from trainers.status import ENDED
 
-_NEW_PROJECT = "New project"
 _PANELS: dict[str, Callable[[Desk], Any]] = {
     "Task": TaskPanel,
     "Data": DataPanel,
@@ -41,7 +40,7 @@ _PANELS: dict[str, Callable[[Desk], Any]] = {
 
 def build_app(pipeline: Pipeline) -> gr.Blocks:
     """The whole app, not yet launched. See `launch_options` for theme and style."""
-    with gr.Blocks(title="Tunewright", analytics_enabled=False) as app:
+    with gr.Blocks(title="Tunewright", analytics_enabled=False, fill_width=True) as app:
         project_id = gr.State("")
         drawn = gr.State({})
         desk = Desk(pipeline, project_id)
@@ -69,7 +68,19 @@ def launch_options() -> dict[str, Any]:
     """Theme, style and privacy, which Gradio 6 takes at launch."""
     system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # the default theme asks Google for fonts
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "monospace"]
-    theme = gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=system, font_mono=mono)
+    theme = gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=system, font_mono=mono).set(
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_padding="0",
+        block_title_text_color="*neutral_600",
+        block_title_text_color_dark="*neutral_300",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        button_large_text_size="*text_md",
+        button_large_padding="7px 14px",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
     css = files("assistant.ui").joinpath("style.css").read_text("utf-8")
     return {"theme": theme, "css": css, "run_history": False, "show_error": True, "footer_links": []}
 
@@ -88,7 +99,7 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
 
     def open_page() -> str:
         projects = desk.pipeline.store.projects()
-        return (projects[0] if projects else desk.pipeline.store.create_project(_NEW_PROJECT)).id
+        return (projects[0] if projects else desk.pipeline.store.create_project(NEW_PROJECT)).id
 
     how: dict[str, Any] = {
         "inputs": [desk.project_id, drawn],
@@ -156,10 +167,10 @@ class _ProjectChooser:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._list = gr.Dropdown([], show_label=False, container=False, interactive=True, elem_id="project", scale=2)
-        new = gr.Button("New project", size="sm", scale=0, min_width=130)
+        new = gr.Button("+ New", size="sm", scale=0, min_width=90)
         self.outputs: list[Any] = [self._list]
         desk.then_redraw(self._list.input(lambda id: id, self._list, desk.project_id))
-        desk.then_redraw(new.click(lambda: desk.pipeline.store.create_project(_NEW_PROJECT).id, None, desk.project_id))
+        desk.then_redraw(new.click(lambda: desk.pipeline.store.create_project(NEW_PROJECT).id, None, desk.project_id))
 
     def signature(self, project: Project) -> Hashable:
         return tuple(sorted((p.id, p.name) for p in self._desk.pipeline.store.projects()))

@@ -27,14 +27,13 @@ class ComparePanel:
         self._desk = desk
         self._state = gr.State([])  # the panes of the last round, in the order shown
         self._who = gr.HTML()
-        with gr.Row():
-            self._example = gr.Dropdown([], label="An input that nobody trained on", interactive=True, scale=3)
-            self._blind = gr.Checkbox(label="Blind: hide who is who until I vote", scale=1, elem_id="blind")
-            self._limit = gr.Slider(8, 512, value=64, step=8, label="Longest reply, tokens", scale=1)
+        self._example = gr.Dropdown([], label="An input that nobody trained on", interactive=True)
         self._message = gr.Textbox(label="Message to both", lines=2, elem_id="compare-message")
-        with gr.Row():
-            send = gr.Button("Send to both", variant="primary", elem_id="compare-send")
-            stop = gr.Button("Stop")
+        with gr.Row(elem_classes="tw-bottom"):
+            send = gr.Button("Send to both", variant="primary", elem_id="compare-send", scale=2)
+            stop = gr.Button("Stop", scale=1)
+            self._blind = gr.Checkbox(label="Blind until I vote", elem_id="blind", scale=1, min_width=170)
+            self._limit = gr.Number(64, label="Longest reply, tokens", minimum=1, maximum=2048, precision=0, scale=1)
         with gr.Row(equal_height=True):
             self._panes = [self._pane(side) for side in _SIDES]
         with gr.Row():
@@ -117,7 +116,8 @@ def _both(panes: list[Pane], blind: bool) -> list[str]:
 
 def _pane_html(side: str, pane: Pane | None, *, blind: bool, waiting: str = "") -> str:
     if pane is None:
-        return f'<div class="tw-pane"><div class="tw-head">{side}</div>{html.empty(waiting or "The answer comes here.")}</div>'
+        body = html.empty(waiting or "The answer comes here.")
+        return f'<div class="tw-pane"><div class="tw-head">{side}</div>{body}</div>'
     title = f"{side}" if blind else f"{side}: {pane.title}"
     name = "" if blind else f"{escape(pane.model or '…')} · prompt {pane.prompt_id}"
     first = f"first token {pane.first_token:.2f} s" if pane.first_token is not None else "waiting"

@@ -36,7 +36,9 @@ class DataPanel:
         self._summary = gr.HTML()
         with gr.Row():
             self._labels = gr.BarPlot(x="rows", y="label", title="Rows for each label", height=240, visible=False)
-            self._lengths = gr.BarPlot(x="tokens", y="rows", title="Row length in tokens", height=240, visible=False)
+            self._lengths = gr.BarPlot(
+                sort=None, x="tokens", y="rows", title="Row length in tokens (bins from)", height=240, visible=False
+            )
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
             self._seen = gr.HTML()
         with gr.Accordion("The first rows of the file", open=False):
@@ -106,5 +108,5 @@ def _histogram(lengths: tuple[int, ...]) -> pd.DataFrame:
     width = max(1, -(-(high - low + 1) // _BINS))
     counts = Counter((length - low) // width for length in lengths)
     bins = range(max(counts) + 1)
-    names = [f"{low + i * width}" if width == 1 else f"{low + i * width}-{low + (i + 1) * width - 1}" for i in bins]
+    names = [str(low + i * width) for i in bins]
     return pd.DataFrame({"tokens": names, "rows": [counts[i] for i in bins]})

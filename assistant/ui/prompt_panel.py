@@ -26,15 +26,15 @@ class PromptPanel:
                 self._template = gr.Textbox(label="The person's turn", info="Jinja; {{ input }} is the row's input")
                 self._remarks = gr.HTML()
                 with gr.Row():
-                    save = gr.Button("Save as new version", variant="primary")
-                    few = gr.Button("Add 4 solved examples")
+                    save = gr.Button("Save version", variant="primary")
+                    few = gr.Button("Add 4 examples")
                     clear = gr.Button("Remove examples")
             with gr.Column(scale=2):
                 self._versions = gr.Dropdown([], label="Versions", interactive=True)
                 self._scores = gr.HTML()
                 with gr.Row():
-                    measure = gr.Button("Measure on dev rows")
-                    stop = gr.Button("Stop", size="sm")
+                    measure = gr.Button("Measure on dev rows", scale=3)
+                    stop = gr.Button("Stop", scale=1, min_width=70)
                 self._progress = gr.HTML()
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
             self._seen = gr.HTML()
@@ -106,7 +106,7 @@ class PromptPanel:
 
     def _measure(self, id: str, system: str, template: str) -> None:
         self._save(id, system, template)  # what is on the screen is what is measured
-        self._desk.pipeline.start_measuring(id)
+        self._desk.conversation.measure(id)
 
     def _stop(self, id: str) -> None:
         measurement = self._desk.pipeline.measurements.get(id)

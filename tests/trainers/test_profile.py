@@ -1,0 +1,61 @@
+"""What the profile finds in the data, and the arithmetic of estimates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prompts.versions import PromptVersion
+from trainers.data import Mapping, Table, read_examples
+from trainers.estimate import tokens_per_second, training_seconds
+from trainers.hardware import Compute
+from trainers.profile import DatasetProfile, profile_data
+from trainers.tokens import TokenCounter
+
+
+def profiled(rows: list[tuple[str, str]], tokens: TokenCounter | None = None) -> DatasetProfile:
+    table = Table(path=Path("d.csv"), columns=("t", "l"), rows=tuple({"t": text, "l": label} for text, label in rows))
+    mapping = Mapping(input="t", output="l")
+    return profile_data(table, mapping, read_examples(table, mapping), PromptVersion(system="Classify."), tokens)
+
+
+GOOD = [(f"text {i}", "ab"[i % 2]) for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "severity", "words", "at"),
+    [
+        ([*GOOD, ("", "a"), ("x", " ")], "warning", "2 rows without an input or an answer", (21, 22)),
+        ([*GOOD, ("TEXT  1", "b")], "info", "1 row with an input that is there already", (21,)),
+        ([*GOOD, ("text 1", "a")], "warning", "2 rows have the same input but different answers", (2, 21)),
+        ([*GOOD, ("rare one", "c")], "warning", "Fewer than 8 examples for: c", ()),
+        ([(f"text {i}", "a") for i in range(20)], "error", "Every row has the same answer", ()),
+    ],
+)
+def test_findings(rows: list[tuple[str, str]], severity: str, words: str, at: tuple[int, ...]) -> None:
+    [finding] = [finding for finding in profiled(rows).findings if words in finding.text]
+    assert (finding.severity, finding.rows) == (severity, at)
+
+
+def test_good_data_has_no_findings() -> None:
+    profile = profiled(GOOD)
+    assert profile.findings == ()
+    assert (profile.rows, profile.usable, profile.labels) == (20, 20, {"a": 10, "b": 10})
+    assert (profile.median_tokens, profile.longest_tokens) == (0, 0)
+
+
+def test_lengths_are_those_of_the_rows_that_would_be_trained_on(tiny_model: Path) -> None:
+    rows = [*GOOD, ("longer " * 30, "a")]
+    profile = profiled(rows, TokenCounter(tiny_model))
+    assert len(profile.token_lengths) == 21
+    assert profile.longest_tokens == profile.token_lengths[-1] > profile.median_tokens > 10
+    assert profile.answer_tokens == 3, "the letter, the end of the turn, the template's line end"
+
+
+def test_an_estimate_grows_with_tokens_and_weights() -> None:
+    slow = Compute(device="cpu", dtype="float32", reason="", gflops=122)
+    assert tokens_per_second(135_000_000, slow) == pytest.approx(104, abs=1)
+    assert training_seconds(104_000, 135_000_000, slow) == pytest.approx(1000 + 90, rel=0.01)
+    fast = slow.model_copy(update={"gflops": 244})
+    assert training_seconds(104_000, 135_000_000, fast) < training_seconds(104_000, 135_000_000, slow)
