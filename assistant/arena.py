@@ -90,4 +90,6 @@ async def _ask(state: _Round, index: int, arm: Arm, message: str, sampling: Samp
             state.update(index, text=text, model=model, tokens=tokens, first_token=first, seconds=now)
     except TunewrightError as error:
         state.update(index, error=str(error))
+    except Exception as error:  # whatever it was, the other panes must not wait for this one
+        state.update(index, error=f"{arm.title} failed: {error}")
     state.update(index, done=True)

@@ -49,12 +49,11 @@ def train(
     from trainers.plan import read_plan
 
     run = jobs.create_run(read_plan(plan), default_paths())
-    jobs.start(run)
-    typer.echo(f"run {run.id} in {run.path}")
-    if detach:
-        return
     try:
-        _follow(run)
+        jobs.start(run)
+        typer.echo(f"run {run.id} in {run.path}")
+        if not detach:
+            _follow(run)
     except KeyboardInterrupt:
         typer.echo("Cancelling ...")
         jobs.cancel(run)
@@ -67,7 +66,10 @@ def runs() -> None:
     from trainers import jobs
     from trainers.paths import default_paths
 
-    for run in jobs.list_runs(default_paths()):
+    found = jobs.list_runs(default_paths())
+    if not found:
+        typer.echo("There are no runs yet. `tunewright train PLAN` starts one.")
+    for run in found:
         report = run.report()
         score = f"  {report.metric}: base {report.base.value:.0%}, tuned {report.tuned.value:.0%}" if report else ""
         typer.echo(f"{run.id}  {jobs.status(run).state:<9}{score}")
@@ -78,8 +80,13 @@ def cancel(run: Annotated[str, typer.Argument(help="A run's id or folder.")]) ->
     """Cancel a training that runs."""
     from trainers import jobs
     from trainers.paths import default_paths
+    from trainers.status import ENDED
 
     found = jobs.find_run(run, default_paths())
+    state = jobs.status(found).state
+    if state in ENDED:
+        typer.echo(f"{found.id} has ended already: {state}.")
+        return
     jobs.cancel(found)
     typer.echo(f"{found.id}: asked to stop.")
 
@@ -155,8 +162,13 @@ def main() -> None:
     try:
         cli()
     except TunewrightError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        told = str(error)
+    except OSError as error:
+        told = f"{error.filename or 'The system says'}: {error.strerror or error}."
+    else:
+        return
+    typer.echo(f"error: {' '.join(told.split())}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ Owns the meeting of dialogue and pipeline. An error becomes a message with what 
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from assistant.dialogue import wording
@@ -13,11 +16,12 @@ from assistant.dialogue.reader import Act, read
 from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
-from prompts.errors import TunewrightError
-from prompts.metrics import Score
+from prompts.errors import ModelError, TunewrightError
 from trainers.status import ENDED
 
 _Answer = tuple[str, tuple[str, ...]]
+_WARNING = "⚠️"
+_YES = re.compile(r"\W*(yes|yep|yeah|sure|ok|okay|do it|go ahead)( please)?\W*", re.I)
 
 
 class Conversation:
@@ -25,6 +29,7 @@ class Conversation:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._announcing = threading.Lock()
         self._acts: dict[Act, Callable[[str], _Answer]] = {
             "sample": self._sample,
             "measure": self._measure,
@@ -55,19 +60,33 @@ class Conversation:
 
     def answer(self, id: str, text: str, uploads: Sequence[Path] = ()) -> None:
         """Act on a message that was heard, and answer it in the chat."""
-        parts: list[str] = []
-        options: tuple[str, ...] = ()
-        try:
-            for upload in uploads:
-                self._pipeline.add_file(id, upload)
-                parts.append(self._told_data(id))
-            said, options = self._react(id, text) if text.strip() else wording.next_step(self._pipeline.project(id))
-            parts.append(said)
-        except TunewrightError as error:
-            parts.append(f"⚠️ {error}")
-        self.note(id, "\n\n".join(part for part in parts if part), options)
+        answers = [self._tried(partial(self._take, id, upload)) for upload in uploads]
+        if text.strip() or not any(told.startswith(_WARNING) for told, _ in answers):
+            answers.append(self._tried(partial(self._react, id, self._meant(id, text), bool(uploads))))
+        self.note(id, "\n\n".join(told for told, _ in answers if told), answers[-1][1])
 
-    def _react(self, id: str, text: str) -> _Answer:
+    def _tried(self, act: Callable[[], _Answer]) -> _Answer:
+        """What an act says. An error is said too, and what else the message holds is still acted upon."""
+        try:
+            return act()
+        except TunewrightError as error:
+            return f"{_WARNING} {error}", ()
+
+    def _meant(self, id: str, text: str) -> str:
+        """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
+        asked = next((turn.options for turn in reversed(self.turns(id)) if turn.role == "assistant"), ())
+        offered = asked and (len(asked) == 1 or asked[0].startswith("Yes"))
+        return asked[0] if offered and _YES.fullmatch(text) else text
+
+    def _take(self, id: str, upload: Path) -> _Answer:
+        project = self._pipeline.add_file(id, upload)
+        assert project.data is not None
+        try:
+            return self._told_data(id), ()
+        except ModelError as error:  # the data is in all the same
+            return f"**{project.data.name}** is in, but its tokens cannot be counted.\n\n{_WARNING} {error}", ()
+
+    def _react(self, id: str, text: str, with_file: bool) -> _Answer:
         project = self._pipeline.project(id)
         reading = read(text, project.spec)
         if reading.prompt is not None:
@@ -86,12 +105,12 @@ class Conversation:
                 if noted and after.stage == "Task" and after.spec.task and after.data is None:
                     self._pipeline.go_to(id, "Data")
                 return "\n\n".join(part for part in (noted, question) if part), options
-            said, options = self._acts[reading.act](id)
+            said, options = self._tried(partial(self._acts[reading.act], id))
             return "\n\n".join(part for part in (noted, said) if part), options
         if reading.act is not None:
             return self._acts[reading.act](id)
         question, options = wording.next_step(project)
-        return f"I did not find a fact or a wish in that. {question}", options
+        return question if with_file else f"I did not find a fact or a wish in that. {question}", options
 
     # Acts: each does one thing and says so.
 
@@ -126,13 +145,18 @@ class Conversation:
 
     def measure(self, id: str) -> Measurement:
         """Measure the current prompt in the background; the chat tells the score when it is there."""
+        before = self._pipeline.measurements.get(id)
         measurement = self._pipeline.start_measuring(id)
 
-        def tell(score: Score) -> None:
-            told = f"Prompt version `{measurement.prompt_id}`: {measurement.metric} {score} on the dev rows."
-            self.note(id, told, ("What do you advise?", "Add examples"))
+        def tell(done: Measurement) -> None:
+            if done.score:
+                told = f"Prompt version `{done.prompt_id}`: {done.metric} {done.score} on the dev rows."
+                self.note(id, told, ("What do you advise?", "Add examples"))
+            elif done.error:
+                self.note(id, f"{_WARNING} The prompt could not be measured. {done.error}", ("Measure the prompt",))
 
-        measurement.when_done(tell)
+        if measurement is not before:  # else it was running already, and is told once
+            measurement.when_done(tell)
         return measurement
 
     def _few_shot(self, id: str) -> _Answer:
@@ -146,9 +170,14 @@ class Conversation:
         project = self._pipeline.go_to(id, "Strategy")
         best = self._pipeline.recommend(project)[0]
         reasons = "\n".join(f"- {reason}" for reason in best.reasons)
-        options = {"lora": ("Start training",), "few_shot": ("Add examples",), "prompt": ("Measure the prompt",)}
+        options: dict[str, tuple[str, ...]] = {
+            "lora": ("Start training",),
+            "few_shot": ("Add examples", "Measure the prompt"),
+            "prompt": ("Compare side by side",),
+            "data": ("Start with the sample project",) if project.data is None else (),
+        }
         text = f"My advice: **{best.title}** ({best.cost}).\n{reasons}\n\nAll options are in **Strategy**."
-        return text, options.get(best.kind, ())
+        return text, options[best.kind]
 
     def _train(self, id: str) -> _Answer:
         return self.what_will_happen(id), ("Yes, start training", "What do you advise?")
@@ -191,7 +220,8 @@ class Conversation:
 
     def _report(self, id: str) -> _Answer:
         project = self._pipeline.go_to(id, "Report")
-        return self._verdict(project), ("Compare side by side",)
+        run = self._pipeline.run(project)
+        return self._verdict(project), ("Compare side by side",) if run and run.report() else ()
 
     def _compare(self, id: str) -> _Answer:
         self._pipeline.go_to(id, "Compare")
@@ -210,11 +240,12 @@ class Conversation:
 
     def announce_end(self, id: str) -> bool:
         """Tell once, in the chat, that the latest run has ended. True where something was told."""
-        project = self._pipeline.project(id)
-        status = self._pipeline.run_status(project)
-        if status is None or status.state not in ENDED or project.announced == project.run_id:
-            return False
-        self._pipeline.change(id, announced=project.run_id)
+        with self._announcing:  # every open page asks each second
+            project = self._pipeline.project(id)
+            status = self._pipeline.run_status(project)
+            if status is None or status.state not in ENDED or project.announced == project.run_id:
+                return False
+            self._pipeline.change(id, announced=project.run_id)
         if status.state == "done":
             self._pipeline.go_to(id, "Report")
             self.note(id, "Training is finished. " + self._verdict(project), ("Compare side by side",))

@@ -35,27 +35,32 @@ class Measurement:
     score: Score | None = None
     answers: list[tuple[Example, str, float]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _listeners: list[Callable[[Score], None]] = field(default_factory=list)
+    _listeners: list[Callable[[Measurement], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stop(self) -> None:
         self._stop.set()
 
-    def when_done(self, listener: Callable[[Score], None]) -> None:
-        """Call `listener` with the score, now if it is there already."""
+    def when_done(self, listener: Callable[[Measurement], None]) -> None:
+        """Call `listener` once when it ends, with a score, an error or neither; now if it has ended already."""
         with self._lock:
-            score = self.score
-            if score is None:
+            if self.running:
                 self._listeners.append(listener)
-        if score is not None:
-            listener(score)
+                return
+        listener(self)
 
-    def finish(self, score: Score) -> None:
-        with self._lock:
-            self.score = score
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(score)
+    def end(self) -> None:
+        """Tell the listeners. `running` only turns false when all of them know."""
+        while True:
+            with self._lock:
+                if not self._listeners:
+                    self.running = False
+                    return
+                listener = self._listeners.pop(0)
+            try:
+                listener(self)
+            except Exception as error:
+                self.error = f"The score could not be kept: {error}"
 
     def count(self, done: int) -> None:
         self.done = done
@@ -85,14 +90,13 @@ def measure(
             asked = [prompt.messages(row.input) for row in rows]
             replies = asyncio.run(complete_all(model, asked, sampling, on_done=measurement.count))
             _score(measurement, rows, replies)
-        except* _Stopped:
-            measurement.message = "Stopped."
-        except* TunewrightError as group:
-            measurement.error = str(group.exceptions[0])
-        except* Exception as group:
-            measurement.error = f"Measuring stopped: {group.exceptions[0]}"
+        except Exception as error:
+            if measurement._stop.is_set():  # an engine that was ended meanwhile is no error
+                measurement.message = "Stopped."
+            else:
+                measurement.error = str(error) if isinstance(error, TunewrightError) else f"Measuring stopped: {error}"
         finally:
-            measurement.running = False
+            measurement.end()
 
     threading.Thread(target=work, daemon=True).start()
     return measurement
@@ -102,4 +106,4 @@ def _score(measurement: Measurement, rows: Sequence[Example], replies: Sequence[
     metric = METRICS[measurement.metric]
     scored = [(row, reply.text, metric(reply.text, row.output)) for row, reply in zip(rows, replies, strict=True)]
     measurement.answers = scored
-    measurement.finish(summarize([score for _, _, score in scored]))
+    measurement.score = summarize([score for _, _, score in scored])

@@ -10,7 +10,6 @@ import shutil
 import textwrap
 import threading
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from pydantic import ValidationError
 from assistant.arena import Arm
 from assistant.measuring import Measurement, measure
 from assistant.project import DataSource, Project, Stage, StoredPrompt, Vote
-from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, recommend
+from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
+from assistant.samples import SAMPLE_FACTS, SAMPLE_NAME, sample_file
 from assistant.serving.engine import ServedModel
 from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
@@ -52,20 +52,15 @@ from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.tokens import token_counter
 
 NEW_PROJECT = "New project"
-SAMPLE_NAME = "Ticket triage (sample)"
-_SAMPLE_TASK = (
-    "Route incoming support tickets of an online electronics shop to the team that should answer: "
-    "account, billing, delivery, feedback, returns or technical."
-)
 
 
 class Pipeline:
     """Everything a person can do, for any number of projects. Safe to call from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engines: EngineRoom | None = None) -> None:
         self.settings = settings
         self.store = Store(settings.paths.database)
-        self.engines = EngineRoom(settings)
+        self.engines = engines or EngineRoom(settings)
         self.measurements: dict[str, Measurement] = {}
         self._lock = threading.RLock()
         self._bases: dict[str, LocalModel] = {}
@@ -93,16 +88,14 @@ class Pipeline:
             return self.change(id, stage=stage, stage_visits=self.project(id).stage_visits + 1)
 
     def start_sample(self, id: str) -> Project:
-        """Fill a project with the sample task and its data."""
+        """Fill a project with the sample task and its data. Raises `DataError` where it has data of its own."""
+        project = self.project(id)
+        if project.data is not None and project.name != SAMPLE_NAME:
+            raise DataError("This project has data of its own.", hint="Choose + New first, then the sample.")
         self.change(id, name=SAMPLE_NAME)
-        said = {"description": _SAMPLE_TASK, "task": "classification", "output_format": "label"}
-        self.edit_spec(id, {**said, "input": "support ticket", "output": "the team that should answer"})
-        with files("assistant.samples").joinpath("ticket_triage.csv").open("rb") as source:
-            folder = self._files_of(id)
-            folder.mkdir(parents=True, exist_ok=True)
-            copy = folder / "ticket_triage.csv"
-            copy.write_bytes(source.read())
-        return self.add_file(id, copy)
+        self.edit_spec(id, SAMPLE_FACTS)
+        with sample_file() as path:
+            return self.add_file(id, path)
 
     def _files_of(self, id: str) -> Path:
         return self.settings.paths.files / id
@@ -154,8 +147,9 @@ class Pipeline:
 
     def set_columns(self, id: str, columns: Mapping) -> Project:
         """Correct which columns count. Raises `DataError`; then nothing changes."""
-        project = self.project(id)
-        data = self._data(project)
+        data = self._data(self.project(id))
+        if columns.input == columns.output:
+            raise DataError(f"{columns.input!r} cannot be both.", hint="Choose one column that goes in, one to answer.")
         examples = read_examples(read_table(data.path), columns)
         self.change(id, data=data.model_copy(update={"columns": columns}), plan=None)
         return self._learn_from(id, examples)
@@ -200,8 +194,7 @@ class Pipeline:
         """The first training rows, prompt and answer, exactly as the model will see them."""
         prompt, counter = project.prompt or PromptVersion(), token_counter(self.base(project).folder)
         rows = self.splits(project).train[:count]
-        answers = [Message(role="assistant", content=row.output) for row in rows]
-        chats = [[*prompt.messages(row.input), answer] for row, answer in zip(rows, answers, strict=True)]
+        chats = [[*prompt.messages(row.input), Message(role="assistant", content=row.output)] for row in rows]
         return [counter.render(chat, for_reply=False) for chat in chats]
 
     def base(self, project: Project) -> LocalModel:
@@ -274,7 +267,12 @@ class Pipeline:
             project.prompt, rows, metric, Sampling(max_tokens=limit), connect=lambda say: self._base_model(project, say)
         )
         prompt = project.prompt
-        self.measurements[id].when_done(lambda score: self.store.set_score(id, prompt, metric, score))
+
+        def keep(done: Measurement) -> None:
+            if done.score:
+                self.store.set_score(id, prompt, metric, done.score)
+
+        self.measurements[id].when_done(keep)
         return self.measurements[id]
 
     def _base_model(self, project: Project, say: Callable[[str], None]) -> Any:
@@ -299,6 +297,9 @@ class Pipeline:
         )
 
     def recommend(self, project: Project) -> list[Option]:
+        """The options, the advised one first. Without data the base model need not be there yet."""
+        if project.data is None or project.prompt is None:
+            return [no_data()]
         return recommend(self.situation(project))
 
     def plan(self, project: Project) -> TrainingPlan:
@@ -327,6 +328,8 @@ class Pipeline:
             if status and status.state not in ENDED:
                 raise RunError("A training of this project is running already.", hint="Cancel it first, or wait.")
             run = jobs.create_run(self.plan(project), self.settings.paths)
+            for measurement in list(self.measurements.values()):
+                measurement.stop()  # rather than let it fail when the engine goes
             self.engines.stop()
             jobs.start(run)
             self.change(id, run_id=run.id)
@@ -347,8 +350,7 @@ class Pipeline:
         return jobs.status(run) if run else None
 
     def cancel_training(self, id: str) -> None:
-        run = self.run(self.project(id))
-        if run:
+        if run := self.run(self.project(id)):
             jobs.cancel(run)
 
     # Compare
@@ -377,18 +379,19 @@ class Pipeline:
 
     def arena_inputs(self, project: Project) -> list[str]:
         """Inputs to try side by side, from rows that neither training nor report has seen."""
-        rows = self.splits(project).arena if project.data else ()
+        run = self.run(project)
+        rows = run.split("arena") if run else self.splits(project).arena if project.data else ()
         return [row.input for row in rows]
 
     def vote(self, id: str, vote: Vote) -> None:
         self.store.add_vote(id, vote)
 
     def tally(self, project: Project) -> list[tuple[str, str]]:
-        """Votes won by base and tuned, and ties, as name and count; empty where nobody voted."""
-        votes = self.store.votes(project.id)
+        """Votes won by base and tuned of the latest run, and ties, as name and count; empty where nobody voted."""
+        votes = [v for v in self.store.votes(project.id) if project.run_id in {a.model for a in v.answers}]
         won = [vote.answers[vote.choice].model for vote in votes if vote.choice is not None]
-        base = sum(1 for name in won if name == self.base(project).name)
-        counts = {"votes for base": base, "votes for tuned": len(won) - base, "ties": len(votes) - len(won)}
+        tuned = won.count(project.run_id or "")
+        counts = {"votes for base": len(won) - tuned, "votes for tuned": tuned, "ties": len(votes) - len(won)}
         return [(name, str(count)) for name, count in counts.items()] if votes else []
 
     def close(self) -> None:

@@ -90,11 +90,12 @@ def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
 
 def recommend(situation: Situation) -> list[Option]:
     """The options, the advised one first; exactly one is advised."""
-    options = [_no_data()] if situation.profile is None else _with_data(situation)
+    options = [no_data()] if situation.profile is None else _with_data(situation)
     return sorted(options, key=lambda option: not option.advised)
 
 
-def _no_data() -> Option:
+def no_data() -> Option:
+    """What to do before there is anything to learn from."""
     reason = "There is no data yet, and nothing can be learned or measured without examples."
     return Option(kind="data", title="Do not tune yet: bring data", reasons=(reason,), cost="free", advised=True)
 
@@ -155,8 +156,9 @@ def _lora(situation: Situation, advised: bool) -> Option:
     profile, splits = situation.profile, situation.splits
     assert profile is not None and splits is not None
     cost = estimate_cost(situation, plan)
-    task = f"{len(profile.labels)} labels" if profile.labels else "free answers"
-    reasons = [f"{profile.usable} examples with {task} are enough for a small adapter; {cost.rows} of them train it."]
+    task = f"{len(profile.labels)} label{'s' * (len(profile.labels) != 1)}" if profile.labels else "free answers"
+    enough = " are enough for a small adapter" if advised else ""
+    reasons = [f"{profile.usable} examples with {task}{enough}; {cost.rows} of them train it."]
     if cost.rows < len(splits.train):
         reasons.append(f"More rows would not fit into the time budget; raise it to use all {len(splits.train)}.")
     reasons.append("The base model stays as it is, and the adapter can be switched off at any time.")
@@ -203,7 +205,9 @@ def _token_budget(situation: Situation) -> float:
     device = situation.compute.device
     asked = situation.project.spec.time_budget_minutes
     minutes = asked or _MINUTES[device]
-    tokens = minutes * 60 * tokens_per_second(situation.base.parameters, situation.compute)
+    around = training_seconds(0, situation.base.parameters, situation.compute) if asked else 0.0
+    seconds = max(minutes * 60 - around, 15.0)  # what a person gives is for all of it, test included
+    tokens = seconds * tokens_per_second(situation.base.parameters, situation.compute)
     return min(tokens, _MOST_CPU_TOKENS) if device == "cpu" and not asked else tokens
 
 

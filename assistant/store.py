@@ -36,11 +36,21 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"The folder {path.parent} cannot be made: {error.strerror}.", hint="Set TUNEWRIGHT_HOME."
+            ) from error
         with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
             done = db.execute("PRAGMA user_version").fetchone()[0]
-            for number, script in enumerate(_MIGRATIONS[done:], start=done + 1):
-                db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+            if done > len(_MIGRATIONS):
+                raise RunError(f"{path} was written by a newer Tunewright.", hint="Update, or set TUNEWRIGHT_HOME.")
+            for script in _MIGRATIONS[done:]:
+                for statement in script.split(";"):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -53,9 +63,10 @@ class Store:
                     yield db
             finally:
                 db.close()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise RunError(
-                f"The project file {self._path} cannot be used: {error}.", hint="Is the disk full?"
+                f"The project file {self._path} cannot be used: {error}.",
+                hint="Is the disk full, or the file damaged? Another folder can be set by TUNEWRIGHT_HOME.",
             ) from error
 
     def create_project(self, name: str) -> Project:

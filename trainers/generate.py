@@ -68,12 +68,12 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_con
                 f"but the model takes {limit} in all.",
                 hint="Shorten the prompt or the reply.",
             )
-    batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt").to(model.device)
     rows = _Rows(requests, tokenizer, _stop_ids(model, tokenizer))
     named = _bind(model, [request.adapter for request in requests])
     model.eval()  # a mixed batch of adapters is only allowed in eval mode
     with torch.inference_mode():
-        model.generate(
+        speaker, batch = _inputs(model, tokenizer, encoded, requests[0].adapter)
+        speaker.generate(
             **batch,
             **named,
             max_new_tokens=max(request.sampling.max_tokens for request in requests),
@@ -84,6 +84,26 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_con
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=None,  # rows end in the stopping criterion, which also knows each row's own limit
         )
+
+
+def _inputs(model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Who generates, and from what.
+
+    With a soft prompt that is the base model, from embeddings. PEFT's own way puts the soft prompt before the padding,
+    so that a short row's answer depends on its neighbours (and on Transformers 5.24 repeats it at every token).
+    """
+    config = getattr(model, "peft_config", {}).get(adapter)
+    if config is None or config.peft_type not in ("PROMPT_TUNING", "P_TUNING"):
+        batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+        return model, dict(batch.to(model.device))
+    base, soft = model.get_base_model(), model.get_prompt(batch_size=1)[0]
+    embed = base.get_input_embeddings()
+    rows = [torch.cat([soft.to(embed.weight.dtype), embed(torch.tensor(ids, device=soft.device))]) for ids in encoded]
+    widest = max(len(row) for row in rows)
+    embeds = torch.stack([torch.nn.functional.pad(row, (0, 0, widest - len(row), 0)) for row in rows])
+    start = torch.tensor([[widest - len(row)] for row in rows], device=embeds.device)
+    mask = (torch.arange(widest, device=embeds.device) >= start).long()
+    return base, {"inputs_embeds": embeds, "attention_mask": mask}
 
 
 def _drawing(requests: Sequence[Request]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def understood(before: TaskSpec, after: TaskSpec) -> str:
 def next_step(project: Project) -> tuple[str, tuple[str, ...]]:
     """The one thing to ask or to offer now, with likely answers."""
     if project.spec.task is None and project.data is None:
-        return "What kind of task is it?", ("Classification", "Extraction", "Summarization", "Something else")
+        return "What kind of task is it?", ("Classification", "Extraction", "Summarization", "Text generation")
     if project.data is None:
         return (
             "Now some examples: drop a CSV or JSONL file here or in **Data**, with a column for what goes in and one "

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +46,8 @@ class Launch:
     """How an engine is started and what it can hold.
 
     `command` gets the port; `seconds` is how long it may take to be healthy; `check` raises `EngineError` for an
-    adapter that the engine cannot serve, or would serve wrongly.
+    adapter that the engine cannot serve, or would serve wrongly; `most_loads` is how often it may be given an adapter
+    between two starts.
     """
 
     engine: Literal["vLLM", "embedded"]
@@ -56,6 +57,7 @@ class Launch:
     env: dict[str, str]
     seconds: float
     check: Callable[[Path], None] = lambda adapter: None
+    most_loads: int | None = None
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Engine:
     port: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _loaded: dict[str, Path] = field(default_factory=dict, init=False)
+    _loads: int = field(default=0, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
     @property
@@ -92,7 +95,7 @@ class Engine:
             if self.running:
                 return
             self.stop()  # what is left of a server that died
-            self.port = _free_port()
+            self.port, self._loads = _free_port(), 0
             self.log.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "assistant.serving.supervise", *self.launch.command(self.port)]
             with self.log.open("wb") as log:
@@ -149,8 +152,19 @@ class Engine:
             if self._loaded.get(served.name) == served.adapter:
                 return
             self._check_adapter(served.name, served.adapter)
+            if not self.takes([served]):
+                raise EngineError(
+                    f"{self.launch.title} takes {self.launch.most_loads} adapters between two starts.",
+                    hint="Stop the engine and start it again.",
+                )
+            self._loads += 1
             self._post("load_lora_adapter", served.name, lora_path=str(served.adapter))
             self._loaded[served.name] = served.adapter
+
+    def takes(self, models: Sequence[ServedModel]) -> bool:
+        """Whether all of these can be loaded without starting the engine again."""
+        new = {model.name for model in models if model.adapter and self._loaded.get(model.name) != model.adapter}
+        return self.launch.most_loads is None or self._loads + len(new) <= self.launch.most_loads
 
     def _check_base(self, name: str) -> None:
         if name != self.launch.base_name:

@@ -52,16 +52,17 @@ class EngineRoom:
         """
         with self._lock:
             try:
-                engine = self._ready(base, max((_rank(model) for model in models), default=0), on_progress)
+                engine = self._ready(base, models, on_progress)
                 for model in models:
                     engine.load(model)
             finally:
                 self.progress = ""
         return [engine.connect(model) for model in models]
 
-    def _ready(self, base: LocalModel, rank: int, on_progress: Callable[[str], None]) -> Engine:
-        if self._engine and self._engine.running and self._base == base and rank <= self._rank:
-            return self._engine
+    def _ready(self, base: LocalModel, models: list[ServedModel], on_progress: Callable[[str], None]) -> Engine:
+        rank = max((_rank(model) for model in models), default=0)
+        if self.running and self._base == base and rank <= self._rank and self.running.takes(models):
+            return self.running
         self.stop()
         self._rank = max(rank, 16)
         self._base = base

@@ -21,6 +21,11 @@ from trainers.models import LocalModel
 # vLLM takes only these as --max-lora-rank.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_CONTEXT = 4096
+# vLLM 0.32's CPU kernels mark a row without adapter by slot -1 and then read the last slot (`torch_ops/lora_ops.py`),
+# so that the base answers as the adapter in there. Slots are filled in order and unloading empties none: with one slot
+# more than adapters are ever loaded, the last one stays zero.
+_CPU_LOADS = 8
+_GPU_SLOTS = 4
 _NEUTRAL = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 # What vLLM refuses (or, on another base, serves wrongly) and PEFT does not; the words are for the person.
 _UNSERVED = {
@@ -50,8 +55,9 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
 
     `context` is the base model's own limit in tokens; a smaller one is asked for, since the cache is sized by it.
     """
-    allowed = next(limit for limit in _RANKS if limit >= rank)
+    allowed = next((limit for limit in _RANKS if limit >= rank), _RANKS[-1])  # what is above, `check` refuses
     on_cpu = compute.device == "cpu"
+    slots = _CPU_LOADS + 1 if on_cpu else _GPU_SLOTS
     cache_gb = max(1, min(4, int(machine.memory_gb / 8)))
 
     def command(port: int) -> list[str]:
@@ -64,8 +70,8 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
             "--dtype": compute.dtype,
             "--max-model-len": str(min(context or _MAX_CONTEXT, _MAX_CONTEXT)),
             "--max-lora-rank": str(allowed),
-            "--max-loras": "2",
-            "--max-cpu-loras": "8",
+            "--max-loras": str(slots),
+            "--max-cpu-loras": str(max(8, slots)),
             # Both engines draw by what they are asked alone. The model's own file stays in use for its end tokens.
             "--override-generation-config": json.dumps(_NEUTRAL),
             **({} if on_cpu else {"--gpu-memory-utilization": "0.85"}),
@@ -88,7 +94,16 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
         _check_kind(adapter, read_config(adapter), allowed)
         check_fits(adapter, base.folder)
 
-    return Launch(engine="vLLM", title=title, base_name=base.name, command=command, env=env, seconds=900, check=check)
+    return Launch(
+        engine="vLLM",
+        title=title,
+        base_name=base.name,
+        command=command,
+        env=env,
+        seconds=900,
+        check=check,
+        most_loads=_CPU_LOADS if on_cpu else None,
+    )
 
 
 def _check_kind(adapter: Path, config: dict[str, Any], max_rank: int) -> None:

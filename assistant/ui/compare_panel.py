@@ -69,6 +69,9 @@ class ComparePanel:
 
     def draw(self, project: Project) -> list[Any]:
         pipeline = self._desk.pipeline
+        if project.data is None:
+            waiting = "Base and tuned model meet here, once there is data and a training."
+            return [html.empty(waiting), gr.update(choices=[]), ""]
         arms = pipeline.contenders(project)
         told = [(title, served.name, f"prompt {served.prompt.id}") for title, served in arms]
         who = html.facts(told)

@@ -48,7 +48,11 @@ class TaskPanel:
             form["gpu_memory_gb"] = gr.Number(label="GPU memory, GB", minimum=0)
         with gr.Row():
             form["base_model"] = gr.Dropdown(
-                models, label="Base model", allow_custom_value=True, info="or a hub id, a folder, a .gguf file"
+                models,
+                label="Base model",
+                allow_custom_value=True,
+                info="or a hub id, a folder, a .gguf file",
+                elem_id="base-model",
             )
             form["local_only"] = gr.Checkbox(label="Data must stay on this machine")
         return form

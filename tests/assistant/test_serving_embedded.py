@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -60,7 +61,7 @@ def ended(processes: list[psutil.Process], seconds: float = 15) -> bool:
 def test_base_and_tuned_stream_at_the_same_time(engine: Engine) -> None:
     seen = follow_both(engine, "tiny", "lora")
     assert seen.count("tiny") > 10 and seen.count("lora") > 10
-    turns = sum(one != other for one, other in zip(seen, seen[1:], strict=False))
+    turns = sum(one != other for one, other in pairwise(seen))
     assert turns > 10, f"the two did not take turns: {seen}"
 
 
@@ -160,7 +161,7 @@ def test_a_name_is_free_again_after_unloading_and_answers_as_what_was_loaded_las
     name = "run 7, v1.2/final"
     engine.load(served(name, shelf["lora"]))
     engine.load(served(name, shelf["lora"]))  # again the same: nothing to do
-    with pytest.raises(EngineError, match="Another model named run 7, v1.2/final is loaded. Unload it first."):
+    with pytest.raises(EngineError, match=r"Another model named run 7, v1\.2/final is loaded\. Unload it first\."):
         engine.load(served(name, shelf["lora2"]))
     first = ask(engine, name).text
     engine.unload(name)

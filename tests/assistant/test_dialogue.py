@@ -1,0 +1,346 @@
+"""What is read out of a message, and what is said and offered in return."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assistant.dialogue import wording
+from assistant.dialogue.reader import ACTS, read
+from assistant.project import DataSource, Project
+from prompts.spec import TaskSpec
+from trainers.data import Mapping
+
+NEW = TaskSpec()
+CLASSIFIES = NEW.updated("said", task="classification", description="Route tickets to teams")
+EXTRACTS = NEW.updated("said", task="extraction", description="Read invoices")
+DEPARTMENTS = ("billing", "delivery", "technical")
+
+# First messages that describe a task: the kind, and what else was said in so many words.
+DESCRIPTIONS: list[tuple[str, str | None, dict[str, Any]]] = [
+    (
+        "Route support tickets to a team. Labels: billing, delivery, technical",
+        "classification",
+        {"labels": DEPARTMENTS},
+    ),
+    ("Route tickets to billing, delivery or technical", "classification", {"labels": DEPARTMENTS}),
+    ("Route tickets to the right team: billing, delivery and technical.", "classification", {"labels": DEPARTMENTS}),
+    (
+        "Sort emails into billing, delivery, or technical so that nobody waits",
+        "classification",
+        {"labels": DEPARTMENTS},
+    ),
+    ("Classify reviews as positive or negative", "classification", {"labels": ("positive", "negative")}),
+    (
+        "Classify each mail as a bug, a feature request or praise",
+        "classification",
+        {"labels": ("bug", "feature request", "praise")},
+    ),
+    ("Sort mails into spam and ham", "classification", {"labels": ("spam", "ham")}),
+    ("Tag posts as urgent or not urgent, please", "classification", {"labels": ("urgent", "not urgent")}),
+    (
+        'Detect the intent. The intents are "refund", "cancel order" and "in progress".',
+        "classification",
+        {"labels": ("refund", "cancel order", "in progress")},
+    ),
+    (
+        "Classify mails.\nLabels:\n- billing\n- IT support\n- change of address",
+        "classification",
+        {"labels": ("billing", "IT support", "change of address")},
+    ),
+    ("Classify tickets to save time and money", "classification", {}),
+    ("I want to train a model that classifies support tickets", "classification", {}),
+    ("Start training now so that a model can categorize my mails", "classification", {}),
+    ("Train the model to answer questions about our product", "question_answering", {}),
+    ("An assistant that answers customer questions politely", "question_answering", {}),
+    ("Extract name, date and total from invoices as JSON", "extraction", {"fields": ("name", "date", "total")}),
+    ("Parse ads. Keys: product, price and currency", "extraction", {"fields": ("product", "price", "currency")}),
+    (
+        "Pull the order data out: JSON with the fields order number and date",
+        "extraction",
+        {"fields": ("order number", "date")},
+    ),
+    ("Translate support tickets into German", "translation", {"language": "German"}),
+    ("Translate our menus into German, French and Spanish", "translation", {"language": "German"}),
+    ("Summarize a progress report", "summarization", {}),
+    ("Generate a report from lab results", "generation", {}),
+    ("Write polite replies to customer emails", "generation", {}),
+    ("Rewrite my mails in a friendly tone", "rewriting", {}),
+    ("Turn questions into SQL for our database", "code", {}),
+    ("A chatbot for our shop", "chat", {}),
+    ("I want a model that tells whether a comment is toxic or harmless", None, {}),
+    ("We run a chemistry lab and each sample's results need a hazard level that an expert would give them", None, {}),
+    (
+        "Classify as urgent or calm. I have 3,000 examples and 30 minutes on an RTX 3060, 12 GB, data must not leave",
+        "classification",
+        {
+            "labels": ("urgent", "calm"),
+            "examples": 3000,
+            "time_budget_minutes": 30.0,
+            "gpu_memory_gb": 12.0,
+            "local_only": True,
+        },
+    ),
+]
+
+# Messages that state facts and nothing else.
+FACTS: list[tuple[str, dict[str, Any]]] = [
+    ("I have 3,000 rows", {"examples": 3000}),
+    ("about 5k labelled examples", {"examples": 5000}),
+    ("1.5k rows", {"examples": 1500}),
+    ("10.000 tickets", {"examples": 10000}),
+    ("2 million messages", {"examples": 2_000_000}),
+    ("I get 300 tickets per day", {}),
+    ("5 kinds of tickets", {}),
+    ("in 30 minutes", {"time_budget_minutes": 30.0}),
+    ("5 mins", {"time_budget_minutes": 5.0}),
+    ("at most 1.5 hours", {"time_budget_minutes": 90.0}),
+    ("2h", {"time_budget_minutes": 120.0}),
+    ("half an hour", {"time_budget_minutes": 30.0}),
+    ("an hour", {"time_budget_minutes": 60.0}),
+    ("wait a minute", {}),
+    ("24 hours of messages", {}),
+    ("a GPU with 8GB", {"gpu_memory_gb": 8.0}),
+    ("24 GB GPU", {"gpu_memory_gb": 24.0}),
+    ("16 GB of RAM", {}),
+    ("16 GB RAM and no GPU", {}),
+    ("my file is 2 GB", {}),
+    ("The data may not leave this machine", {"local_only": True}),
+    ("local only", {"local_only": True}),
+    ("it must run offline", {"local_only": True}),
+    ("on our own server, no cloud", {"local_only": True}),
+    ("the data may leave", {}),
+    ("we have private customers", {}),
+    ("labels: a, b, c, I have 5k rows", {"labels": ("a", "b", "c"), "examples": 5000}),
+    ("labels: billing, returns, 3,000 rows", {"labels": ("billing", "returns"), "examples": 3000}),
+    ("The answer is JSON with keys name, price and currency", {"fields": ("name", "price", "currency")}),
+]  # fmt: skip
+
+# Messages that ask for something now, and what they state on the way.
+COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
+    ("Start with the sample project", "sample", {}),
+    ("load the sample", "sample", {}),
+    ("demo", "sample", {}),
+    ("measure it", "measure", {}),
+    ("Please score the prompt on my rows", "measure", {}),
+    ("add four examples", "few_shot", {}),
+    ("use few-shot", "few_shot", {}),
+    ("What do you advise if I have 30 minutes?", "recommend", {"time_budget_minutes": 30.0}),
+    ("what should I do", "recommend", {}),
+    ("train", "train", {}),
+    ("ok, start training", "train", {}),
+    ("let's train it", "train", {}),
+    ("I want to start the training now", "train", {}),
+    ("start training, I have 30 minutes", "train", {"time_budget_minutes": 30.0}),
+    ("Yes, start training", "confirm", {}),
+    ("yes please start", "confirm", {}),
+    ("stop", "cancel", {}),
+    ("please cancel the training", "cancel", {}),
+    ("how far is it?", "status", {}),
+    ("is it done", "status", {}),
+    ("Could you please show me the report of the last training?", "report", {}),
+    ("did it get better?", "report", {}),
+    ("compare both", "compare", {}),
+    ("hello there", "help", {}),
+    ("What can I do?", "help", {}),
+]
+
+NOTHING = [
+    "",
+    "thanks",
+    "yes",
+    "no, not now",
+    "Hi there, how are you doing today my friend?",
+    "thanks, that looks great and I am happy with it",
+    "What is an adapter and why would I need one here?",
+    "do not start training yet",
+    "my sample size is 300",
+    "stop words should be removed",
+    "prompt the user for a name",
+]
+
+
+@pytest.mark.parametrize(("text", "task", "said"), DESCRIPTIONS, ids=lambda value: str(value)[:40])
+def test_a_description_becomes_facts_and_starts_nothing(text: str, task: str | None, said: dict[str, Any]) -> None:
+    reading = read(text, NEW)
+    kind = {"task": task} if task else {}
+    assert reading.said == {**said, **kind, "description": text}
+    assert reading.act is None
+    assert reading.prompt is None
+    assert ("output_format" in reading.inferred) == (task is not None)
+
+
+@pytest.mark.parametrize(("text", "said"), FACTS)
+def test_facts_are_found_and_are_no_description(text: str, said: dict[str, Any]) -> None:
+    reading = read(text, NEW)
+    assert reading.said == said
+    assert reading.act is None
+
+
+@pytest.mark.parametrize("spec", [NEW, CLASSIFIES], ids=["new", "known"])
+@pytest.mark.parametrize(("text", "act", "said"), COMMANDS)
+def test_a_command_is_an_act_and_no_description(text: str, act: str, said: dict[str, Any], spec: TaskSpec) -> None:
+    reading = read(text, spec)
+    assert (reading.act, reading.said, reading.inferred) == (act, said, {})
+
+
+def test_every_act_can_be_asked_for() -> None:
+    assert {act for _, act, _ in COMMANDS} == set(ACTS)
+
+
+@pytest.mark.parametrize("spec", [NEW, CLASSIFIES], ids=["new", "known"])
+@pytest.mark.parametrize("text", NOTHING)
+def test_small_talk_gives_nothing(text: str, spec: TaskSpec) -> None:
+    assert not any(read(text, spec).model_dump().values())
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("prompt: Be brief.", "Be brief."),
+        ("Use this prompt: Be\nvery brief.", "Be\nvery brief."),
+        ("my prompt = start training and cancel", "start training and cancel"),
+        ("Set the prompt to: Classify it, 3,000 rows", "Classify it, 3,000 rows"),
+    ],
+)
+def test_a_prompt_is_taken_word_for_word_and_read_no_further(text: str, prompt: str) -> None:
+    reading = read(text, NEW)
+    assert (reading.prompt, reading.act, reading.said) == (prompt, None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Please write the next rows for me", {}),
+        ("the code is in the second column", {}),
+        ("I will draft more tomorrow", {}),
+        ("it is summarization", {"task": "summarization"}),
+        ("Actually, extract name and date", {"task": "extraction", "fields": ("name", "date")}),
+        ("labels: a or b", {"labels": ("a", "b")}),
+    ],
+)
+def test_a_kind_once_said_is_changed_only_by_naming_another(text: str, said: dict[str, Any]) -> None:
+    assert read(text, CLASSIFIES).said == said
+
+
+def test_lists_are_labels_only_where_the_task_is_to_choose_one() -> None:
+    assert read("labels: a, b", EXTRACTS).said == {}
+    assert read("the keys are a, b and c", EXTRACTS).said == {"fields": ("a", "b", "c")}
+    assert read("labels: a, b", NEW).inferred == {"task": "classification", "output_format": "label"}
+
+
+def test_a_second_description_does_not_replace_the_first() -> None:
+    assert "description" not in read("I want a model that tells whether a comment is toxic", CLASSIFIES).said
+
+
+def test_what_goes_in_is_inferred() -> None:
+    assert read("Classify incoming support tickets by urgency", NEW).inferred["input"] == "incoming support ticket"
+
+
+@pytest.mark.parametrize("pasted", ["turn a, b as c or d ", "labels: a b, ", "route ", ": ", "a", "extract x, y and "])
+def test_a_pasted_file_is_read_in_a_moment(pasted: str) -> None:
+    begun = time.process_time()
+    read(pasted * (100_000 // len(pasted)), CLASSIFIES)
+    assert time.process_time() - begun < 2
+
+
+# Buttons: each must be understood as what stands on it.
+
+BUTTONS: dict[str, str] = {
+    "Start with the sample project": "sample",
+    "What can you do?": "help",
+    "Measure the prompt": "measure",
+    "What do you advise?": "recommend",
+    "Add examples": "few_shot",
+    "Start training": "train",
+    "Yes, start training": "confirm",
+    "Cancel training": "cancel",
+    "Compare side by side": "compare",
+    "Show the report": "report",
+    "Classification": "classification",
+    "Extraction": "extraction",
+    "Summarization": "summarization",
+    "Text generation": "generation",
+}
+
+
+def offered() -> set[str]:
+    """Every tuple of plain texts in the files that offer buttons, and every one that a panel gives to `note`."""
+    root = Path(wording.__file__).parents[1]
+    trees = [ast.parse(path.read_text("utf-8")) for path in (root / "conversation.py", Path(wording.__file__))]
+    panels = [ast.parse(path.read_text("utf-8")) for path in sorted((root / "ui").glob("*.py"))]
+    notes = [
+        call
+        for tree in panels
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "note"
+    ]
+    return {text for tree in [*trees, *notes] for texts in text_tuples(tree) for text in texts}
+
+
+def text_tuples(tree: ast.AST) -> Iterator[list[str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple):
+            texts = [item.value for item in node.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            if len(texts) == len(node.elts) and all(texts):
+                yield texts
+
+
+def test_the_buttons_are_those_in_the_code() -> None:
+    assert offered() == set(BUTTONS)
+
+
+@pytest.mark.parametrize("spec", [NEW, CLASSIFIES], ids=["new", "known"])
+@pytest.mark.parametrize("button", BUTTONS)
+def test_a_button_is_understood(button: str, spec: TaskSpec) -> None:
+    reading = read(button, spec)
+    assert (reading.act or reading.said["task"]) == BUTTONS[button]
+    assert "description" not in reading.said
+
+
+# Words.
+
+
+def test_what_was_understood_says_who_said_it_and_what_it_was() -> None:
+    before = NEW.updated("inferred", task="classification", labels=("a", "b"))
+    after = before.updated("said", labels=("x", "y"), local_only=True, time_budget_minutes=30.0, description="Sort it")
+    after = after.updated("inferred", examples=12)
+    assert wording.understood(before, after).splitlines() == [
+        "I noted:",
+        "- **labels**: x, y (was a, b), you said",
+        "- **examples**: 12, I assume",
+        "- **time budget in minutes**: 30, you said",
+        "- **stays on this machine**: yes, you said",
+    ]
+    assert wording.understood(after, after) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "nothing"), ("", "nothing"), ((), "nothing"), (True, "yes"), (False, "no"), (0, "0"), (1.5, "1.5")],
+)
+def test_values_are_written_as_a_person_would(value: object, text: str) -> None:
+    assert wording.value_of(value) == text
+
+
+DATA = DataSource(path=Path("x.csv"), name="x.csv", columns=Mapping(input="a", output="b"))
+
+
+@pytest.mark.parametrize(
+    ("known", "question", "option"),
+    [
+        ({}, "What kind of task", "Classification"),
+        ({"spec": CLASSIFIES}, "CSV or JSONL", "Start with the sample project"),
+        ({"spec": CLASSIFIES, "data": DATA}, "What next", "What do you advise?"),
+        ({"spec": CLASSIFIES, "data": DATA, "run_id": "r"}, "What next", "Show the report"),
+    ],
+)
+def test_the_next_step_follows_what_is_missing(known: dict[str, Any], question: str, option: str) -> None:
+    asked, options = wording.next_step(Project(id="p", name="p", created=0, **known))
+    assert question in asked
+    assert option in options
