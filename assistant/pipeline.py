@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from assistant.arena import Arm
 from assistant.measuring import Measurement, measure
 from assistant.project import DataSource, Project, Stage, StoredPrompt, Vote
@@ -103,16 +101,15 @@ class Pipeline:
     # Task
 
     def edit_spec(self, id: str, said: dict[str, Any], inferred: dict[str, Any] | None = None) -> Project:
-        """Set facts of the task. A prompt that is still the first one follows them. Raises `DataError`."""
+        """Set facts of the task. A prompt that is still the first one follows them.
+
+        Raises `DataError` for an impossible value and `ModelError` for a base model that cannot be found.
+        """
+        if said.get("base_model"):
+            self._resolved(said["base_model"])
         with self._lock:
             project = self.project(id)
-            try:
-                spec = project.spec.updated("inferred", **(inferred or {})).updated("said", **said)
-            except ValidationError as error:
-                first = error.errors()[0]
-                raise DataError(
-                    f"The task's {first['loc'][0]} cannot be {first['input']!r}: {first['msg']}."
-                ) from error
+            spec = project.spec.updated("inferred", **(inferred or {})).updated("said", **said)
             name = project.name
             if name == NEW_PROJECT and spec.description:
                 name = textwrap.shorten(spec.description, 40, placeholder=" …")
@@ -199,7 +196,9 @@ class Pipeline:
 
     def base(self, project: Project) -> LocalModel:
         """The base model, brought to this machine. Slow the first time. Raises `ModelError`."""
-        ref = (project.plan.base_model if project.plan else project.spec.base_model) or EMBEDDED
+        return self._resolved((project.plan.base_model if project.plan else project.spec.base_model) or EMBEDDED)
+
+    def _resolved(self, ref: str) -> LocalModel:
         if ref not in self._bases:
             self._bases[ref] = resolve(ref, self.settings.paths)
         return self._bases[ref]
@@ -366,9 +365,7 @@ class Pipeline:
         return arms
 
     def _run_base(self, project: Project, run: RunFolder | None) -> LocalModel:
-        if run is None:
-            return self.base(project)
-        return resolve(run.plan().base_model, self.settings.paths)
+        return self._resolved(run.plan().base_model) if run else self.base(project)
 
     def arms(self, project: Project, say: Callable[[str], None] = lambda text: None) -> list[Arm]:
         """Live contenders. Blocks while the engine starts. Raises `EngineError`."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from prompts.errors import DataError
 
 TaskKind = Literal[
     "classification",
@@ -57,10 +59,17 @@ class TaskSpec(BaseModel):
         return tuple(dict.fromkeys(v.strip() for v in values if v.strip()))
 
     def updated(self, origin: Origin, **facts: Any) -> TaskSpec:
-        """A spec with these facts, each marked with its origin. A weaker origin leaves a stronger one alone."""
+        """A spec with these facts, each marked with its origin. A weaker origin leaves a stronger one alone.
+
+        Raises `DataError` for a value that cannot be.
+        """
         kept = {k: v for k, v in facts.items() if self._may_set(k, origin)}
         origins = {**self.origins, **dict.fromkeys(kept, origin)}
-        return TaskSpec.model_validate({**self.model_dump(), **kept, "origins": origins})
+        try:
+            return TaskSpec.model_validate({**self.model_dump(), **kept, "origins": origins})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise DataError(f"The task's {first['loc'][0]} cannot be {first['input']!r}: {first['msg']}.") from error
 
     def _may_set(self, name: str, origin: Origin) -> bool:
         return _STRENGTH[origin] >= _STRENGTH[self.origins.get(name, "default")]

@@ -91,11 +91,14 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
     def redraw(id: str, before: dict[int, Hashable]) -> list[Any]:
         desk.conversation.announce_end(id)
         project = desk.pipeline.project(id)
-        after, values = dict(before), []
+        after, values, errors = dict(before), [], set()
         for index, panel in enumerate(panels):
-            values += _drawn(panel, project, index, after)
-        same = after == before
-        return [*values, gr.skip() if same else after]
+            shown, error = _drawn(panel, project, index, after)
+            values += shown
+            errors |= {error} - {""}
+        for error in errors:  # several panels may fail for one reason: say it once
+            gr.Warning(error, duration=15)
+        return [*values, gr.skip() if after == before else after]
 
     def open_page() -> str:
         projects = desk.pipeline.store.projects()
@@ -114,21 +117,20 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
     clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
 
 
-def _drawn(panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> list[Any]:
-    """The panel's values, or skips where it looks as before. A panel that cannot be drawn leaves the others alone."""
-    try:
-        signature = panel.signature(project)
-        if seen.get(index) == (project.id, signature):
-            return [gr.skip()] * len(panel.outputs)
-        values = panel.draw(project)
-    except TunewrightError as error:
-        told = str(error)
-        if seen.get(index) != (project.id, told):
-            gr.Warning(told, duration=15)
-        seen[index] = (project.id, told)
-        return [gr.skip()] * len(panel.outputs)
+def _drawn(panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> tuple[list[Any], str]:
+    """The panel's values, or skips where it looks as before; and an error's text.
+
+    A panel that cannot be drawn leaves the others alone, and is tried again when its signature changes.
+    """
+    skips = [gr.skip()] * len(panel.outputs)
+    signature = panel.signature(project)
+    if seen.get(index) == (project.id, signature):
+        return skips, ""
     seen[index] = (project.id, signature)
-    return values
+    try:
+        return panel.draw(project), ""
+    except TunewrightError as error:
+        return skips, str(error)
 
 
 class _Stepper:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
+from prompts.errors import DataError
 from prompts.spec import OUTPUT_FORMATS, TASK_KINDS, Origin, TaskSpec, infer_format
 
 
@@ -43,7 +43,7 @@ def test_an_update_leaves_the_old_spec_as_it_was() -> None:
     "facts", [{"colour": "red"}, {"task": "juggling"}, {"examples": -1}, {"time_budget_minutes": 0}]
 )
 def test_impossible_facts_are_refused(facts: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(DataError):
         TaskSpec().updated("said", **facts)
 
 
