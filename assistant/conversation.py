@@ -189,8 +189,8 @@ class Conversation:
         cost = self._pipeline.cost_of(project, plan)
         return (
             f"Start will train **LoRA, rank {plan.strategy.r}**, on **{self._pipeline.base(project).name}** with "
-            f"{cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: about "
-            f"{cost.minutes:.0f} minutes on {cost.machine}, including the test on {cost.test_rows} held-out rows. "
+            f"{cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: {cost}, "
+            f"including the test on {cost.test_rows} held-out rows. "
             f"The serving engine stops meanwhile."
         )
 

@@ -70,6 +70,9 @@ class Cost(BaseModel):
     minutes: float
     machine: str
 
+    def __str__(self) -> str:
+        return f"about {self.minutes:.0f} minute{'s' if self.minutes != 1 else ''} on {self.machine}"
+
 
 def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
     """The cost of a plan on this machine. Needs data, profile and splits."""
@@ -166,7 +169,7 @@ def _lora(situation: Situation, advised: bool) -> Option:
         kind="lora",
         title=f"LoRA, rank {plan.strategy.r}, on {situation.base.name}",
         reasons=tuple(reasons),
-        cost=f"about {cost.minutes:.0f} minutes on {cost.machine}, {cost.tokens:,} training tokens",
+        cost=f"{cost}, {cost.tokens:,} training tokens",
         advised=advised,
         plan=plan,
     )

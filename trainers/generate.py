@@ -41,13 +41,15 @@ _EXTRAS = (
 
 @dataclass
 class Request:
-    """One reply to be generated. `on_text` gets each new piece; `cancelled` is asked before each token."""
+    """One reply to be generated. `on_text` gets each new piece; `cancelled` is asked before each token; `on_end` is
+    called when this row is done, which may be long before the batch is."""
 
     messages: Sequence[Message]
     sampling: Sampling
     adapter: str = BASE
     on_text: Callable[[str], None] = lambda text: None
     cancelled: Callable[[], bool] = lambda: False
+    on_end: Callable[[], None] = lambda: None
     text: str = field(default="", init=False)
     tokens: int = field(default=0, init=False)
     finish_reason: str = field(default="", init=False)
@@ -167,6 +169,8 @@ class _Rows(StoppingCriteria):
         for index, token in enumerate(input_ids[:, -1].tolist()):
             if not self._requests[index].finish_reason:
                 self._take(index, token)
+                if self._requests[index].finish_reason:
+                    self._requests[index].on_end()
         done = [bool(request.finish_reason) for request in self._requests]
         return torch.tensor(done, device=input_ids.device)
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ _BATCH = 16
 _GATHER_SECONDS = 0.05
 
 
+# A request, and what is called where it fails. Text and end go through the request's own callbacks.
+Job = tuple[Request, Callable[[Exception], None]]
+
+
 class Lane:
     """One model and one thread that answers what is queued for it, batch by batch."""
 
@@ -48,47 +52,44 @@ class Lane:
         self.model = model
         self.lock = threading.Lock()  # adapters are added between batches, never within one
         self._tokenizer = tokenizer
-        self._queue: queue.Queue[tuple[Request, Any] | None] = queue.Queue()
+        self._queue: queue.Queue[Job] = queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
 
-    def submit(self, request: Request, on_end: Any) -> None:
-        """Queue a request; `on_end(error or None)` is called from the lane's thread."""
-        self._queue.put((request, on_end))
+    def submit(self, job: Job) -> None:
+        """Queue a request. Its callbacks are called from the lane's thread."""
+        self._queue.put(job)
 
     def close(self) -> None:
-        """End the thread after what is queued, and let go of the model."""
-        self._queue.put(None)
+        """Let go of the model. What is still queued gets an error."""
+        with self.lock:
+            self.model = None
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            jobs, closing = [first], False
+        while True:
+            jobs = [self._queue.get()]
             time.sleep(_GATHER_SECONDS)
-            while len(jobs) < _BATCH and not closing and not self._queue.empty():
-                job = self._queue.get()
-                if job is None:
-                    closing = True
-                else:
-                    jobs.append(job)
+            while len(jobs) < _BATCH and not self._queue.empty():
+                jobs.append(self._queue.get())
             with self.lock:
                 self._answer(jobs)
-            if closing:
-                break
-        self.model = None
 
-    def _answer(self, jobs: list[tuple[Request, Any]]) -> None:
+    def _answer(self, jobs: list[Job]) -> None:
+        error: Exception = EngineError("The reply was cut off.", hint="Ask again.")
         try:
+            if self.model is None:
+                raise EngineError("This model was unloaded.", hint="Load it again.")
             generate(self.model, self._tokenizer, [request for request, _ in jobs])
-            error = None
         except Exception as caught:
             error = caught
-        if error and len(jobs) > 1 and not any(request.tokens for request, _ in jobs):
-            for job in jobs:  # one request's fault must not be the others'
-                self._answer([job])
-            return
-        if error and not isinstance(error, TunewrightError):
-            _LOG.error("A batch of %d failed", len(jobs), exc_info=error)
-        for request, on_end in jobs:
-            on_end(None if request.finish_reason else error)
+            if len(jobs) > 1 and not any(request.tokens for request, _ in jobs):
+                for job in jobs:  # one request's fault must not be the others'
+                    self._answer([job])
+                return
+            if not isinstance(error, TunewrightError):
+                _LOG.error("A batch of %d failed", len(jobs), exc_info=error)
+        for request, on_error in jobs:
+            if not request.finish_reason:  # the others have ended already, each when it was done
+                on_error(error)
 
 
 class Server:
@@ -276,11 +277,16 @@ async def _run(lane: Lane, adapter: str, body: ChatBody) -> AsyncIterator[dict[s
         loop.call_soon_threadsafe(pieces.put_nowait, item)
 
     request = Request(
-        messages=body.messages, sampling=body.sampling(), adapter=adapter, on_text=put, cancelled=gone.is_set
+        messages=body.messages,
+        sampling=body.sampling(),
+        adapter=adapter,
+        on_text=put,
+        on_end=lambda: put(request),
+        cancelled=gone.is_set,
     )
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time())}
     head["model"] = body.model
-    lane.submit(request, lambda error: put(error or request))
+    lane.submit((request, put))
     try:
         while True:
             piece = await pieces.get()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from assistant.serving.openai_model import OpenAIModel
 from prompts.chat_model import ChatModel
 from prompts.errors import EngineError
 from prompts.versions import PromptVersion
+from trainers.paths import PYTHON
 
 _LOAD_SECONDS = 120
 # A line that names an error. vLLM ends with one that only points at another above it.
@@ -97,7 +97,7 @@ class Engine:
             self.stop()  # what is left of a server that died
             self.port, self._loads = _free_port(), 0
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "assistant.serving.supervise", *self.launch.command(self.port)]
+            command = [*PYTHON, "assistant.serving.supervise", *self.launch.command(self.port)]
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=self.launch.env

@@ -18,10 +18,14 @@ from trainers.models import LocalModel
 
 
 class EngineRoom:
-    """Starts the engine on first use, keeps it, and puts another in its place when the base model changes."""
+    """Starts the engine on first use, keeps it, and puts another in its place when the base model changes.
+
+    Raises `EngineError` at once where vLLM was asked for and is not installed.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._vllm = _takes_vllm(settings)
         self._engine: Engine | None = None
         self._base: LocalModel | None = None
         self._rank = 0
@@ -35,7 +39,7 @@ class EngineRoom:
         if self._engine and self._engine.running and self._base:
             variants = len(self._engine.loaded)
             return f"{self._engine.launch.title}: {self._base.name} + {variants} variant{'s' if variants != 1 else ''}"
-        kind = f"vLLM {vllm_version()}" if self._uses_vllm() else "embedded engine"
+        kind = f"vLLM {vllm_version()}" if self._vllm else "embedded engine"
         return f"{kind}, not started"
 
     @property
@@ -76,28 +80,29 @@ class EngineRoom:
         self._engine.start(tell)
         return self._engine
 
-    def _uses_vllm(self) -> bool:
-        if self._settings.engine == "vllm" and find_spec("vllm") is None:
-            raise EngineError(
-                "vLLM is not installed.",
-                hint="Install it with `make run ENGINE=vllm`, or set TUNEWRIGHT_ENGINE=embedded.",
-            )
-        return self._settings.engine != "embedded" and find_spec("vllm") is not None
-
     def _launch(self, base: LocalModel) -> Launch:
         compute = choose_compute(self._settings.paths.cache)
-        if not self._uses_vllm():
+        if not self._vllm:
             return embedded_launch(base, compute)
         config = json.loads((base.folder / "config.json").read_text("utf-8"))
         context = int(config.get("max_position_embeddings", 0))
         return vllm_launch(base, compute, detect(), rank=self._rank, context=context)
 
     def stop(self) -> None:
-        """End the engine, so that training has the machine to itself."""
+        """End the engine, so that training has the machine to itself. Also ends a start under way."""
+        if engine := self._engine:
+            engine.stop()
         with self._lock:
-            if self._engine:
-                self._engine.stop()
-            self._engine = None
+            if self._engine is engine:
+                self._engine = None
+
+
+def _takes_vllm(settings: Settings) -> bool:
+    installed = find_spec("vllm") is not None
+    if settings.engine == "vllm" and not installed:
+        hint = "Install it with `make run ENGINE=vllm`, or set TUNEWRIGHT_ENGINE=embedded."
+        raise EngineError("vLLM is not installed.", hint=hint)
+    return installed and settings.engine != "embedded"
 
 
 def _rank(model: ServedModel) -> int:

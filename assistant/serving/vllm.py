@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from assistant.serving.engine import Launch
 from prompts.errors import EngineError
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
+from trainers.paths import PYTHON
 
 # vLLM takes only these as --max-lora-rank.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -76,7 +76,7 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
             "--override-generation-config": json.dumps(_NEUTRAL),
             **({} if on_cpu else {"--gpu-memory-utilization": "0.85"}),
         }
-        module = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+        module = [*PYTHON, "vllm.entrypoints.openai.api_server"]
         return [*module, *(part for pair in options.items() for part in pair), "--enable-lora"]
 
     env = {

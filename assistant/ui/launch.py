@@ -19,9 +19,10 @@ def run_app(port: int, open_browser: bool) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from assistant.pipeline import Pipeline
     from assistant.settings import settings_from_environment
+
+    pipeline = Pipeline(settings_from_environment())  # refuses wrong settings before gradio is loaded, which takes long
     from assistant.ui.app import build_app, launch_options
 
-    pipeline = Pipeline(settings_from_environment())
     atexit.register(pipeline.close)
 
     def on_terminate(signum: int, frame: FrameType | None) -> None:

@@ -212,7 +212,10 @@ def test_the_cost_names_rows_tokens_minutes_and_machine(tmp_path: Path) -> None:
     known = situation(tmp_path, ENOUGH, tokens=100)
     cost = estimate_cost(known, advised_plan(known))
     assert (cost.rows, cost.test_rows, cost.tokens, cost.machine) == (72, 30, 72 * 3 * 100, "CPU, 2 cores, 16 GB")
-    assert recommend(known)[0].cost == f"about {cost.minutes:.0f} minutes on {cost.machine}, 21,600 training tokens"
+    assert (
+        recommend(known)[0].cost == f"about {cost.minutes:.0f} minutes on CPU, 2 cores, 16 GB, 21,600 training tokens"
+    )
+    assert str(cost.model_copy(update={"minutes": 1.0})) == "about 1 minute on CPU, 2 cores, 16 GB"
 
 
 # The sample project, with the embedded model's own tokenizer.

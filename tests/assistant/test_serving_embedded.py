@@ -65,6 +65,20 @@ def test_base_and_tuned_stream_at_the_same_time(engine: Engine) -> None:
     assert turns > 10, f"the two did not take turns: {seen}"
 
 
+def test_a_short_reply_ends_before_its_longer_neighbour(engine: Engine) -> None:
+    ends: list[str] = []
+
+    async def follow(name: str, tokens: int) -> None:
+        await complete(engine.connect(served(name)), user("hello"), Sampling(max_tokens=tokens))
+        ends.append(name)
+
+    async def both() -> None:
+        await asyncio.gather(follow("tiny", 600), follow("lora", 2))
+
+    asyncio.run(both())
+    assert ends == ["lora", "tiny"]
+
+
 def test_every_kind_answers_as_the_plain_libraries_do(engine: Engine, shelf: Shelf) -> None:
     asked = [(name, text) for name in ("tiny", *KINDS) for text in ("hello", "the ticket is about billing and returns")]
     replies = ask_at_once(engine, asked)

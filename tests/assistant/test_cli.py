@@ -1,0 +1,266 @@
+"""The command line as a person meets it: in a process of its own, by its output and its exit code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.assistant.journey import measured
+from tests.trainers.runs import wait_until_ended, write_tickets
+from trainers.data import Mapping
+from trainers.jobs import create_run, list_runs
+from trainers.paths import Paths
+from trainers.plan import DataPlan, Optimization, TrainingPlan
+from trainers.status import RunStatus
+
+COMMANDS = ("app", "train", "runs", "cancel", "report", "fetch")
+HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
+
+
+def tunewright(*arguments: str | Path, timeout: float = 180, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "assistant", *map(str, arguments)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def the_error(ran: subprocess.CompletedProcess[str]) -> str:
+    """The one clear line on stderr, after everything else about a refusal was checked."""
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.startswith("error: "), ran.stderr
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    return ran.stderr.removeprefix("error: ").strip()
+
+
+@pytest.fixture
+def ready(paths: Paths, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """Folders of one's own in which this machine is measured already."""
+    shutil.copytree(measured(tmp_path_factory.getbasetemp()), paths.cache)
+    return paths
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_model: Path) -> TrainingPlan:
+    """One epoch of the tiny model on a few rows."""
+    return TrainingPlan(
+        base_model=str(tiny_model),
+        data=DataPlan(
+            path=write_tickets(tmp_path / "tickets.csv", rows=40), columns=Mapping(input="text", output="label")
+        ),
+        training=Optimization(epochs=1, learning_rate=5e-3, batch_size=4, max_tokens=128),
+    )
+
+
+@pytest.fixture
+def plan_file(plan: TrainingPlan, tmp_path: Path) -> Path:
+    return written(plan, tmp_path)
+
+
+@pytest.fixture
+def long_plan_file(plan: TrainingPlan, tmp_path: Path) -> Path:
+    return written(plan.model_copy(update={"training": plan.training.model_copy(update={"epochs": 100.0})}), tmp_path)
+
+
+def written(plan: TrainingPlan, folder: Path) -> Path:
+    file = folder / "plan.yaml"
+    file.write_text(plan.to_yaml(), "utf-8")
+    return file
+
+
+# Help.
+
+
+def test_help_lists_every_command(paths: Paths) -> None:
+    ran = tunewright("--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    listed = [line.split()[0] for line in ran.stdout.split("Commands:")[1].splitlines() if line.strip()]
+    assert tuple(listed) == COMMANDS
+    assert not paths.home.exists(), "asking for help leaves nothing behind"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    ran = tunewright(command, "--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "Usage:" in ran.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = f"import sys, assistant.cli; print(sorted(set({HEAVY!r}) & sys.modules.keys()))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["nonsense"], ["app", "--port", "0"], ["app", "--port", "http"]])
+def test_a_wrong_call_is_code_2_with_the_usage(arguments: list[str]) -> None:
+    ran = tunewright(*arguments)
+    assert ran.returncode == 2
+    assert "Usage:" in ran.stderr and "Traceback" not in ran.stderr
+
+
+# Bad input: one line, code 1.
+
+GOOD = "data: {path: rows.csv, columns: {input: text, output: label}}\n"
+ROWS = "text,label\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "words"),
+    [
+        (None, ROWS, "There is no plan"),
+        ("", ROWS, "it holds no keys"),
+        ("data: [", ROWS, "plan.yaml is not valid YAML"),
+        ("base_model: embedded\n", ROWS, "'data' is missing"),
+        (GOOD + "trainig: {epochs: 1}\n", ROWS, "unknown key 'trainig'. Did you mean 'training'?"),
+        (GOOD + "training: {epochs: -1}\n", ROWS, "'training.epochs' is -1, but it should be greater than 0"),
+        (GOOD + "training: {epochs: many}\n", ROWS, "'training.epochs' is 'many'"),
+        (GOOD + "evaluation: {metric: vibes}\n", ROWS, "the metrics are: exact match, JSON match, chrF"),
+        (GOOD + "prompt: {template: hello}\n", ROWS, "the template never uses {{ input }}"),
+        (GOOD, None, "There is no file"),
+        (GOOD, "", "rows.csv is empty"),
+        (GOOD, "text,label\n", "rows.csv has a header but no rows"),
+        (GOOD, "just words\nand more\n", "rows.csv is neither CSV nor JSONL"),
+        (GOOD, "text,label\na,b,c\n", "rows.csv, row 1 (line 2) has 3 fields, but the header has 2"),
+        (GOOD, "text,team\na,b\n", "rows.csv has no column 'label' for the output. Its columns are: text, team."),
+    ],
+)
+def test_a_plan_or_data_that_cannot_be_used(
+    paths: Paths, tmp_path: Path, text: str | None, rows: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "plan.yaml").write_text(text)
+    if rows is not None:
+        (tmp_path / "rows.csv").write_text(rows)
+    ran = tunewright("train", tmp_path / "plan.yaml")
+    assert words in the_error(ran)
+    assert ran.stdout == ""
+    assert list_runs(paths) == []
+
+
+def test_a_plan_that_is_a_folder(paths: Paths, tmp_path: Path) -> None:
+    assert "cannot be read" in the_error(tunewright("train", tmp_path))
+
+
+@pytest.mark.parametrize("command", ["cancel", "report"])
+def test_a_run_that_is_not_there(paths: Paths, command: str) -> None:
+    assert the_error(tunewright(command, "nonsense")) == "There is no run 'nonsense'. `tunewright runs` lists them."
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("no/such", "The model 'no/such' is not on this machine and the hub cannot be reached."),
+        ("./nowhere", "There is no base model './nowhere'"),
+        ("", "There is no base model ''"),
+        ("{folder}", "holds no model: it has no config.json"),
+        ("{folder}/notes.gguf", "is not a GGUF file"),
+    ],
+)
+def test_a_model_that_cannot_be_had(paths: Paths, tmp_path: Path, model: str, words: str) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "notes.gguf").write_text("no model")
+    if model == "{folder}":
+        (folder / "notes.gguf").unlink()
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}  # nobody answers there
+    assert words in the_error(tunewright("fetch", model.format(folder=folder), **closed))
+
+
+def test_a_port_in_use(paths: Paths) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = the_error(tunewright("app", "--no-open", "--port", str(port)))
+    assert told.startswith(f"Port {port} is in use.") and "--port" in told
+
+
+def test_an_unknown_engine(paths: Paths) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ran = tunewright("app", "--no-open", "--port", str(port), TUNEWRIGHT_ENGINE="llama")
+    assert the_error(ran) == "There is no engine 'llama'. Use one of: auto, vllm, embedded."
+
+
+def test_a_home_that_cannot_be_written(paths: Paths, plan_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "home"
+    assert str(home) in the_error(tunewright("train", plan_file, TUNEWRIGHT_HOME=str(home)))
+
+
+# Runs.
+
+
+def test_a_plan_is_trained_and_reported(ready: Paths, plan_file: Path) -> None:
+    ran = tunewright("train", plan_file)
+    assert ran.returncode == 0, ran.stderr
+    [run] = list_runs(ready)
+    lines = ran.stdout.splitlines()
+    assert lines[0] == f"run {run.id} in {run.path}"
+    report = run.report()
+    assert report is not None
+    end = [
+        f"base  exact match: {report.base}",
+        f"tuned exact match: {report.tuned}",
+        lines[-2],
+        f"adapter: {run.adapter}",
+    ]
+    assert lines[-4:] == end
+    assert lines[-2].startswith("difference: ") and report.comparison.verdict in lines[-2]
+    assert (run.adapter / "adapter_model.safetensors").is_file()
+    # Later, and by the other commands.
+    assert tunewright("report", run.id).stdout.splitlines() == end
+    assert tunewright("report", run.path).stdout.splitlines() == end
+    listed = tunewright("runs").stdout
+    assert listed.split()[:2] == [run.id, "done"]
+    assert f"base {report.base.value:.0%}, tuned {report.tuned.value:.0%}" in listed
+    assert tunewright("cancel", run.id).stdout == f"{run.id} has ended already: done.\n"
+
+
+def test_a_run_that_failed_says_why(ready: Paths, plan: TrainingPlan) -> None:
+    run = create_run(plan, ready)
+    run.write_status(RunStatus(state="failed", message="Memory ran out.", hint="Use a smaller batch."))
+    assert the_error(tunewright("report", run.id)) == "Memory ran out. Use a smaller batch."
+    assert "failed" in tunewright("runs").stdout
+
+
+def test_no_runs_yet(paths: Paths) -> None:
+    ran = tunewright("runs")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "There are no runs yet" in ran.stdout
+
+
+def test_a_training_left_to_itself_is_cancelled_by_its_id(ready: Paths, long_plan_file: Path) -> None:
+    ran = tunewright("train", long_plan_file, "--detach")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    [run] = list_runs(ready)
+    assert ran.stdout == f"run {run.id} in {run.path}\n"
+    assert tunewright("cancel", run.id).stdout == f"{run.id}: asked to stop.\n"
+    assert wait_until_ended(run, 30).state == "cancelled"
+    assert tunewright("report", run.id).stdout == f"{run.id} is cancelled; it has no report.\n"
+    assert tunewright("runs").stdout.split() == [run.id, "cancelled"]
+
+
+def test_control_c_cancels_the_training(ready: Paths, long_plan_file: Path) -> None:
+    command = [sys.executable, "-u", "-m", "assistant", "train", str(long_plan_file)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as training:
+        assert training.stdout is not None
+        assert training.stdout.readline().startswith("run ")
+        assert training.stdout.readline(), "it tells how it goes on"
+        os.killpg(training.pid, signal.SIGINT)  # as a terminal does, to all in its group
+        out, err = training.communicate(timeout=60)
+    [run] = list_runs(ready)
+    assert training.returncode == 3
+    assert "Cancelling ..." in out
+    assert f"{run.id} is cancelled; it has no report." in out
+    assert err == ""
+    assert wait_until_ended(run, 5).state == "cancelled"
