@@ -70,7 +70,7 @@ def start(run: RunFolder) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
         )
     born = psutil.Process(worker.pid).create_time()
     write_atomically(run.path / "worker.json", json.dumps({"pid": worker.pid, "born": born}))

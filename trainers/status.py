@@ -10,7 +10,7 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       status.json          state, phase, progress, speed, time left
       metrics.jsonl        one line per optimizer step or evaluation
       cancel               there if somebody asked to stop
-      checkpoints/         what the trainer keeps while it runs
+      checkpoints/         what the trainer keeps while it runs; gone once the adapter is saved
       adapter/             the artefact
       predictions.jsonl    both arms' answers on the test split
       evaluation.json      the report

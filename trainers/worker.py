@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -58,6 +59,7 @@ def run_plan(run: RunFolder) -> None:
     train_seconds = time.monotonic() - begun
     say("evaluating", "Saving the adapter.")
     trainer.model.save_pretrained(run.adapter)
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # optimizer state, three times the adapter's size
     _evaluate(run, plan, trainer.model, tokenizer, say, base.name, train_seconds)
     final = run.written_status()
     done = {"state": "done", "phase": "finished", "fraction": 1.0, "seconds_left": None, "message": "Finished."}

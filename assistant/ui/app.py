@@ -112,7 +112,7 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
     }
     desk.connect_redraw(lambda event: event.success(redraw, **how))
     opened = app.load(open_page, None, desk.project_id, api_visibility="private", show_progress="hidden")
-    clock = gr.Timer(1.0, active=False)
+    clock = gr.Timer(2.0, active=False)  # each tick takes from the cores that train; nothing here moves faster
     opened.then(redraw, **how).then(lambda: gr.Timer(active=True), None, clock, show_progress="hidden")
     clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
 

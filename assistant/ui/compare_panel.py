@@ -33,7 +33,9 @@ class ComparePanel:
             send = gr.Button("Send to both", variant="primary", elem_id="compare-send", scale=2)
             stop = gr.Button("Stop", scale=1)
             self._blind = gr.Checkbox(label="Blind until I vote", elem_id="blind", scale=1, min_width=170)
-            self._limit = gr.Number(64, label="Longest reply, tokens", minimum=1, maximum=2048, precision=0, scale=1)
+            self._limit = gr.Number(
+                64, label="Most tokens", minimum=1, maximum=2048, precision=0, scale=1, min_width=110
+            )
         with gr.Row(equal_height=True):
             self._panes = [self._pane(side) for side in _SIDES]
         with gr.Row():

@@ -30,7 +30,10 @@ class ReportPanel:
             x="label", y="score", color="model", title="Score for each expected label", height=280, visible=False,
             color_map={"base": "#94a3b8", "tuned": "#0f766e"}, y_lim=[0, 1],
         )  # fmt: skip
-        self._rows = gr.Dataframe(interactive=False, wrap=True, max_height=420, visible=False, label="Rows")
+        self._rows = gr.Dataframe(
+            interactive=False, wrap=True, max_height=420, visible=False, label="Rows",
+            column_widths=["90px", "38%", "110px", "34%", "110px"],
+        )  # fmt: skip
         self._compare = gr.Button("Compare side by side", variant="primary", visible=False)
         self.outputs: list[Any] = [self._verdict, self._labels, self._rows, self._compare]
         desk.then_redraw(self._compare.click(guarded(self._go_on), [desk.project_id], None))
