@@ -57,6 +57,18 @@ def intervals(rows: Sequence[tuple[str, float, float, float, str]]) -> str:
     return f'<div class="tw-bars">{cells}</div>'
 
 
+def paired(title: str, first: str, second: str, rows: Sequence[tuple[str, float, float]]) -> str:
+    """Two bars in [0, 1] under each name, for two arms on the same rows; Gradio's own bar plot can only stack them."""
+    cells = "".join(
+        f'<div class="tw-pair"><span>{escape(name)}</span>'
+        f'<div><div class="tw-thin tw-first" style="width:{a:.1%}"></div>'
+        f'<div class="tw-thin tw-second" style="width:{b:.1%}"></div></div><span>{a:.0%} → {b:.0%}</span></div>'
+        for name, a, b in rows
+    )
+    key = f'<span class="tw-first">■</span> {escape(first)} <span class="tw-second">■</span> {escape(second)}'
+    return f'<div class="tw-words tw-title"><b>{escape(title)}</b><span class="tw-key">{key}</span></div>{cells}'
+
+
 def empty(sentence: str) -> str:
     """What a stage says that is not ready yet."""
     return f'<div class="tw-empty">{escape(sentence)}</div>'

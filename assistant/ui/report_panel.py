@@ -26,13 +26,10 @@ class ReportPanel:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._verdict = gr.HTML()
-        self._labels = gr.BarPlot(
-            x="label", y="score", color="model", title="Score for each expected label", height=280, visible=False,
-            color_map={"base": "#94a3b8", "tuned": "#0f766e"}, y_lim=[0, 1],
-        )  # fmt: skip
+        self._labels = gr.HTML()
         self._rows = gr.Dataframe(
             interactive=False, wrap=True, max_height=420, visible=False, label="Rows",
-            column_widths=["90px", "38%", "110px", "34%", "110px"],
+            column_widths=["10%", "34%", "13%", "30%", "13%"],
         )  # fmt: skip
         self._compare = gr.Button("Compare side by side", variant="primary", visible=False)
         self.outputs: list[Any] = [self._verdict, self._labels, self._rows, self._compare]
@@ -50,13 +47,12 @@ class ReportPanel:
         report = run.report() if run else None
         hidden = gr.update(visible=False)
         if run is None or report is None:
-            return [html.empty("The report comes at the end of a training."), hidden, hidden, hidden]
+            return [html.empty("The report comes at the end of a training."), "", hidden, hidden]
         rows = _rows(run.predictions())
-        labels = [(s.label, model, getattr(s, model)) for s in report.labels for model in ("base", "tuned")]
-        plot = pd.DataFrame(labels, columns=["label", "model", "score"])
+        labels = [(f"{s.label} (n={s.n})", s.base, s.tuned) for s in report.labels]
         return [
             _summary(report, run.id),
-            gr.update(value=plot, visible=0 < len(report.labels) <= 30),
+            html.paired("Score for each expected label", "base", "tuned", labels) if labels else "",
             gr.update(value=rows, visible=True),
             gr.update(visible=True),
         ]
