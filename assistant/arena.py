@@ -1,6 +1,7 @@
 """Side by side: one message to several models at once, streamed as it comes.
 
-Owns merging the streams and what is measured about each answer. Refuses to know engines, screens and storage.
+Owns merging the streams, what is measured about each answer, and counting votes. Refuses to know engines, screens
+and storage.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from assistant.project import Vote
 from prompts.chat_model import ChatModel, Sampling
 from prompts.errors import TunewrightError
 from prompts.versions import PromptVersion
@@ -93,3 +95,11 @@ async def _ask(state: _Round, index: int, arm: Arm, message: str, sampling: Samp
     except Exception as error:  # whatever it was, the other panes must not wait for this one
         state.update(index, error=f"{arm.title} failed: {error}")
     state.update(index, done=True)
+
+
+def count_votes(votes: Sequence[Vote], tuned: str) -> list[tuple[str, str]]:
+    """Votes in which the model `tuned` took part: won by the other side, won by it, ties, as name and count."""
+    counted = [vote for vote in votes if tuned in {answer.model for answer in vote.answers}]
+    won = [vote.answers[vote.choice].model == tuned for vote in counted if vote.choice is not None]
+    counts = {"votes for base": won.count(False), "votes for tuned": won.count(True), "ties": len(counted) - len(won)}
+    return [(name, str(count)) for name, count in counts.items()] if counted else []

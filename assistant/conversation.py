@@ -30,6 +30,7 @@ class Conversation:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._announcing = threading.Lock()
+        self._speaking = threading.RLock()  # what a background job has to tell waits for the answer that announced it
         self._acts: dict[Act, Callable[[str], _Answer]] = {
             "sample": self._sample,
             "measure": self._measure,
@@ -51,7 +52,8 @@ class Conversation:
 
     def note(self, id: str, text: str, options: tuple[str, ...] = ()) -> None:
         """Something that happened outside the chat and that the chat should know."""
-        self._pipeline.store.add_turn(id, Turn(role="assistant", text=text, options=options))
+        with self._speaking:
+            self._pipeline.store.add_turn(id, Turn(role="assistant", text=text, options=options))
 
     def hear(self, id: str, text: str, names: Sequence[str] = ()) -> None:
         """Keep the person's message at once, before anything is done about it."""
@@ -60,10 +62,11 @@ class Conversation:
 
     def answer(self, id: str, text: str, uploads: Sequence[Path] = ()) -> None:
         """Act on a message that was heard, and answer it in the chat."""
-        answers = [self._tried(partial(self._take, id, upload)) for upload in uploads]
-        if text.strip() or not any(told.startswith(_WARNING) for told, _ in answers):
-            answers.append(self._tried(partial(self._react, id, self._meant(id, text), bool(uploads))))
-        self.note(id, "\n\n".join(told for told, _ in answers if told), answers[-1][1])
+        with self._speaking:
+            answers = [self._tried(partial(self._take, id, upload)) for upload in uploads]
+            if text.strip() or not any(told.startswith(_WARNING) for told, _ in answers):
+                answers.append(self._tried(partial(self._react, id, self._meant(id, text), bool(uploads))))
+            self.note(id, "\n\n".join(told for told, _ in answers if told), answers[-1][1])
 
     def _tried(self, act: Callable[[], _Answer]) -> _Answer:
         """What an act says. An error is said too, and what else the message holds is still acted upon."""
@@ -220,7 +223,7 @@ class Conversation:
 
     def _report(self, id: str) -> _Answer:
         project = self._pipeline.go_to(id, "Report")
-        run = self._pipeline.run(project)
+        run = self._pipeline.tuned_run(project)
         return self._verdict(project), ("Compare side by side",) if run and run.report() else ()
 
     def _compare(self, id: str) -> _Answer:
@@ -228,7 +231,7 @@ class Conversation:
         return "Write a message in **Compare**; base and tuned model answer at the same time.", ()
 
     def _verdict(self, project: Project) -> str:
-        run = self._pipeline.run(project)
+        run = self._pipeline.tuned_run(project)
         report = run.report() if run else None
         if report is None:
             return "There is no report yet. It comes at the end of a training."

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assistant.arena import Arm
+from assistant.arena import Arm, count_votes
 from assistant.measuring import Measurement, measure
 from assistant.project import DataSource, Project, Stage, StoredPrompt, Vote
 from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
@@ -331,16 +331,23 @@ class Pipeline:
                 measurement.stop()  # rather than let it fail when the engine goes
             self.engines.stop()
             jobs.start(run)
-            self.change(id, run_id=run.id)
+            earlier = (*project.earlier_runs, project.run_id) if project.run_id else ()
+            self.change(id, run_id=run.id, earlier_runs=earlier)
             self.go_to(id, "Train")
             return run
 
     def run(self, project: Project) -> RunFolder | None:
         """The project's latest run, where it is still there."""
-        if project.run_id is None:
-            return None
+        return self._found(project.run_id)
+
+    def tuned_run(self, project: Project) -> RunFolder | None:
+        """The latest run that left an adapter: a failed or cancelled one does not hide what was there before."""
+        runs = map(self._found, (project.run_id, *reversed(project.earlier_runs)))
+        return next((run for run in runs if run and (run.adapter / "adapter_config.json").is_file()), None)
+
+    def _found(self, run_id: str | None) -> RunFolder | None:
         try:
-            return jobs.find_run(project.run_id, self.settings.paths)
+            return jobs.find_run(run_id, self.settings.paths) if run_id else None
         except TunewrightError:
             return None
 
@@ -356,27 +363,26 @@ class Pipeline:
 
     def contenders(self, project: Project) -> list[tuple[str, ServedModel]]:
         """Base and, once there is an adapter, tuned: each under its name, both with the run's own prompt version."""
-        run = self.run(project)
+        run = self.tuned_run(project)
         prompt = run.plan().prompt if run else project.prompt or PromptVersion()
-        base = self._run_base(project, run)
-        arms = [("Base", ServedModel(name=base.name, prompt=prompt))]
-        if run and (run.adapter / "adapter_config.json").is_file():
+        arms = [("Base", ServedModel(name=self._compared_base(project).name, prompt=prompt))]
+        if run:
             arms.append(("Tuned", ServedModel(name=run.id, adapter=run.adapter, prompt=prompt)))
         return arms
 
-    def _run_base(self, project: Project, run: RunFolder | None) -> LocalModel:
+    def _compared_base(self, project: Project) -> LocalModel:
+        run = self.tuned_run(project)
         return self._resolved(run.plan().base_model) if run else self.base(project)
 
     def arms(self, project: Project, say: Callable[[str], None] = lambda text: None) -> list[Arm]:
         """Live contenders. Blocks while the engine starts. Raises `EngineError`."""
         contenders = self.contenders(project)
-        base = self._run_base(project, self.run(project))
-        models = self.engines.connect(base, [served for _, served in contenders], say)
+        models = self.engines.connect(self._compared_base(project), [served for _, served in contenders], say)
         return [Arm(title, model, served.prompt) for (title, served), model in zip(contenders, models, strict=True)]
 
     def arena_inputs(self, project: Project) -> list[str]:
         """Inputs to try side by side, from rows that neither training nor report has seen."""
-        run = self.run(project)
+        run = self.tuned_run(project)
         rows = run.split("arena") if run else self.splits(project).arena if project.data else ()
         return [row.input for row in rows]
 
@@ -384,12 +390,9 @@ class Pipeline:
         self.store.add_vote(id, vote)
 
     def tally(self, project: Project) -> list[tuple[str, str]]:
-        """Votes won by base and tuned of the latest run, and ties, as name and count; empty where nobody voted."""
-        votes = [v for v in self.store.votes(project.id) if project.run_id in {a.model for a in v.answers}]
-        won = [vote.answers[vote.choice].model for vote in votes if vote.choice is not None]
-        tuned = won.count(project.run_id or "")
-        counts = {"votes for base": len(won) - tuned, "votes for tuned": tuned, "ties": len(votes) - len(won)}
-        return [(name, str(count)) for name, count in counts.items()] if votes else []
+        """Votes for base and tuned of the run that is compared now, as name and count; empty where nobody voted."""
+        run = self.tuned_run(project)
+        return count_votes(self.store.votes(project.id), run.id) if run else []
 
     def close(self) -> None:
         """Stop what belongs to the app. Training goes on: it is a process of its own."""

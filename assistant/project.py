@@ -42,6 +42,7 @@ class Project(_Record):
     prompt: PromptVersion | None = None
     plan: TrainingPlan | None = None
     run_id: str | None = None
+    earlier_runs: tuple[str, ...] = ()
     announced: str | None = Field(None, description="The run whose end the chat has told")
 
 

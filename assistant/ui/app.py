@@ -157,7 +157,7 @@ class _Stepper:
             "Prompt": any(stored.score for stored in pipeline.prompts(project.id)),
             "Strategy": run is not None,
             "Train": status is not None and status.state == "done",
-            "Report": bool(run and run.report()),
+            "Report": bool((tuned := pipeline.tuned_run(project)) and tuned.report()),
             "Compare": bool(pipeline.store.votes(project.id)),
         }
         return tuple(stage for stage, done in reached.items() if done)

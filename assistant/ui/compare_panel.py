@@ -63,11 +63,10 @@ class ComparePanel:
         return gr.HTML(_pane_html(side, None, blind=True), elem_id=f"pane-{side.lower()}")
 
     def signature(self, project: Project) -> Hashable:
-        run = self._desk.pipeline.run(project)
-        adapter = bool(run and (run.adapter / "adapter_config.json").is_file())
+        run = self._desk.pipeline.tuned_run(project)
         data = project.data.model_dump_json() if project.data else None
         prompt = project.prompt.id if project.prompt else None
-        return (project.run_id, adapter, data, prompt, len(self._desk.pipeline.store.votes(project.id)))
+        return (run and run.id, data, prompt, len(self._desk.pipeline.store.votes(project.id)))
 
     def draw(self, project: Project) -> list[Any]:
         pipeline = self._desk.pipeline

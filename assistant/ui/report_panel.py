@@ -39,11 +39,11 @@ class ReportPanel:
         self._desk.pipeline.go_to(id, "Compare")
 
     def signature(self, project: Project) -> Hashable:
-        run = self._desk.pipeline.run(project)
-        return (project.run_id, (run.path / "evaluation.json").exists() if run else False)
+        run = self._desk.pipeline.tuned_run(project)
+        return (run and run.id, (run.path / "evaluation.json").exists() if run else False)
 
     def draw(self, project: Project) -> list[Any]:
-        run = self._desk.pipeline.run(project)
+        run = self._desk.pipeline.tuned_run(project)
         report = run.report() if run else None
         hidden = gr.update(visible=False)
         if run is None or report is None:

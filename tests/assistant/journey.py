@@ -104,5 +104,9 @@ def pretend_run(pipeline: Pipeline, id: str, status: RunStatus, *, better: bool 
             peak_memory_gb=0.1,
         )
         run.write_report(report, [])
-    pipeline.change(id, run_id=run.id)
+        run.adapter.mkdir()
+        (run.adapter / "adapter_config.json").write_text("{}")
+    before = pipeline.project(id)
+    earlier = (*before.earlier_runs, before.run_id) if before.run_id else ()
+    pipeline.change(id, run_id=run.id, earlier_runs=earlier)
     return run

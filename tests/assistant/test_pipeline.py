@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -443,6 +443,20 @@ def test_the_contenders_are_base_and_tuned_with_the_runs_own_prompt(done: Finish
     assert tuned.adapter is not None and (tuned.adapter / "adapter_model.safetensors").is_file()
     assert [arm.title for arm in pipeline.arms(project)] == ["Base", "Tuned"]
     assert room.connected[0][1] == (base, tuned)
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_later_run_that_left_no_adapter_does_not_hide_the_tuned_model(
+    done: Finished, tmp_path: Path, state: Literal["failed", "cancelled"]
+) -> None:
+    pipeline, _ = open_pipeline(done.copy(tmp_path).paths)
+    later = pretend_run(pipeline, done.id, RunStatus(state=state))
+    project = pipeline.project(done.id)
+    latest, tuned = pipeline.run(project), pipeline.tuned_run(project)
+    assert latest is not None and tuned is not None
+    assert (latest.id, tuned.id) == (later.id, done.run_id)
+    assert [served.name for _, served in pipeline.contenders(project)] == ["tiny", done.run_id]
+    assert pipeline.arena_inputs(project) == [row.input for row in tuned.split("arena")]
 
 
 def test_the_report_is_of_the_runs_test_rows(done: Finished) -> None:
