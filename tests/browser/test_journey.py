@@ -162,6 +162,8 @@ def test_advice_training_and_a_closed_page(app: RunningApp, page: Page) -> None:
 def compare(page: Page, message: str, timeout: float) -> tuple[str, str]:
     """Ask both and return what the panes show in the end."""
     open_panel(page, "Compare")
+    # The last round's answers go first, so that they cannot be taken for this one's.
+    page.evaluate("document.querySelectorAll('.tw-pane').forEach(pane => pane.remove())")
     page.locator("#compare-message textarea").fill(message)
     page.locator("#compare-send").click()
     for pane in ("#pane-a", "#pane-b"):
