@@ -58,7 +58,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                     steps.append(step)
         status = _StatusBar(desk)
         panels: list[Panel] = [
-            _Stepper(desk, tabs, steps), chooser, chat, *built.values(), built["Prompt"].measuring, status
+            _OpenPanel(tabs), _Stepper(desk, steps), chooser, chat, *built.values(), built["Prompt"].measuring, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app
@@ -133,20 +133,32 @@ def _drawn(panel: Panel, project: Project, index: int, seen: dict[int, Hashable]
         return skips, str(error)
 
 
-class _Stepper:
-    """Which panel is open, and which stages are done."""
+class _OpenPanel:
+    """Which panel is open: the one that the journey brought the person to last, until they go elsewhere."""
 
-    def __init__(self, desk: Desk, tabs: gr.Tabs, steps: list[gr.Tab]) -> None:
-        self._desk = desk
-        self.outputs: list[Any] = [tabs, *steps]
+    def __init__(self, tabs: gr.Tabs) -> None:
+        self.outputs: list[Any] = [tabs]
 
     def signature(self, project: Project) -> Hashable:
-        return (project.stage, project.stage_visits, self._done(project))
+        return project.stage_visits  # not what is done: a vote must not throw the person out of Compare
+
+    def draw(self, project: Project) -> list[Any]:
+        return [gr.Tabs(selected=project.stage)]
+
+
+class _Stepper:
+    """Which stages are done."""
+
+    def __init__(self, desk: Desk, steps: list[gr.Tab]) -> None:
+        self._desk = desk
+        self.outputs: list[Any] = steps
+
+    def signature(self, project: Project) -> Hashable:
+        return self._done(project)
 
     def draw(self, project: Project) -> list[Any]:
         done = self._done(project)
-        labels = [f"{'✓' if stage in done else n}  {stage}" for n, stage in enumerate(STAGES, start=1)]
-        return [gr.Tabs(selected=project.stage), *(gr.Tab(label=label) for label in labels)]
+        return [gr.Tab(label=f"{'✓' if s in done else n}  {s}") for n, s in enumerate(STAGES, start=1)]
 
     def _done(self, project: Project) -> tuple[str, ...]:
         pipeline = self._desk.pipeline

@@ -193,6 +193,8 @@ def test_side_by_side_and_a_blind_vote(app: RunningApp, page: Page, home: Path) 
     assert "Base" not in first + second and "tiny" not in first + second and "lora" not in first + second
     page.locator("#vote-b").click()
     expect(page.locator("#pane-a .tw-head")).to_contain_text("prompt")  # revealed
+    expect(page.locator("#tw-stepper")).to_contain_text("✓ Compare")
+    assert "Compare" in selected(page), "a vote must not throw the person out of the panel"
     assert len(votes(home)) == 1 and '"blind":true' in votes(home)[0] and '"choice":1' in votes(home)[0]
     assert "libtorch" not in app.maps()  # the whole journey, and the UI process never loaded it
 
