@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assistant.cli_users import user
 from prompts.errors import RunError, TunewrightError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+cli.add_typer(user, name="user")
 
 
 @cli.command()
@@ -36,6 +38,21 @@ def app(
     from assistant.ui.launch import run_app
 
     run_app(port, open_browser)
+
+
+@cli.command()
+def describe(
+    turns: Annotated[list[str], typer.Argument(help="What you would write in the chat, one argument a message.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print spec, question and reply as JSON.")] = False,
+) -> None:
+    """Print what the chat understands of a task described in these messages. Keeps nothing."""
+    import json
+
+    from assistant.describe import describe as describe_task
+    from assistant.settings import settings_from_environment
+
+    told = describe_task(turns, settings_from_environment())
+    typer.echo(json.dumps(told, ensure_ascii=False, indent=2) if as_json else told["reply"])
 
 
 @cli.command()

@@ -1,49 +1,53 @@
-"""One message in, one answer out: reads it, acts on the project, and says what happened and what comes next.
+"""One message in, one answer out: hears it, has it read, does what it means, and asks the one next thing.
 
-Owns the meeting of dialogue and pipeline. An error becomes a message with what to do; nothing entered is lost.
+Owns the meeting of mind, pipeline and words. An error becomes a message with what to do; nothing entered is lost, and
+no key that somebody pasted by mistake is kept.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from assistant.dialogue import wording
-from assistant.dialogue.reader import Act, read
+from assistant.acts import WARNING, Acts
+from assistant.dialogue import notes, wording
+from assistant.dialogue.cautions import cautions
+from assistant.dialogue.interview import ENOUGH_ROWS
+from assistant.dialogue.keys import MASK, masked
+from assistant.dialogue.mind import COSTLY, Act, Context, Mind, Reading
+from assistant.dialogue.offline import commands
+from assistant.dialogue.offline.mind import OfflineMind
+from assistant.dialogue.offline.text import READ
+from assistant.dialogue.wording import Answer
 from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
 from prompts.errors import ModelError, TunewrightError
 from trainers.status import ENDED
 
-_Answer = tuple[str, tuple[str, ...]]
-_WARNING = "⚠️"
-_YES = re.compile(r"\W*(yes|yep|yeah|sure|ok|okay|do it|go ahead)( please)?\W*", re.I)
+_YES = re.compile(
+    r"\W*(yes|yep|yeah|sure|ok|okay|do it|go ahead|ja|gerne|oui|d'accord|si|sí|claro|vale)( please)?\W*", re.I
+)
+_TURNS_READ = 12
+_KEPT = 20_000  # characters of a message that the chat keeps; a file is the place for more
 
 
 class Conversation:
-    """The chat of any project."""
+    """The chat of any project. `mind_for` gives the mind of one project's chat, by its id."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, mind_for: Callable[[str], Mind] | None = None) -> None:
         self._pipeline = pipeline
+        offline = OfflineMind()
+        self._mind_for = mind_for or (lambda id: offline)
+        self._minds: dict[str, Mind] = {}
         self._announcing = threading.Lock()
-        self._speaking = threading.RLock()  # what a background job has to tell waits for the answer that announced it
-        self._acts: dict[Act, Callable[[str], _Answer]] = {
-            "sample": self._sample,
-            "measure": self._measure,
-            "few_shot": self._few_shot,
-            "recommend": self._recommend,
-            "train": self._train,
-            "confirm": self._confirm,
-            "cancel": self._cancel,
-            "status": self._status,
-            "report": self._report,
-            "compare": self._compare,
-            "help": lambda id: (wording.HELP, ()),
-        }
+        # What a background job has to tell waits for the answer that announced it.
+        self._speaking: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self.acts = Acts(pipeline, self.note)
 
     def turns(self, id: str) -> list[Turn]:
         """The chat so far; it opens with a welcome."""
@@ -52,194 +56,165 @@ class Conversation:
 
     def note(self, id: str, text: str, options: tuple[str, ...] = ()) -> None:
         """Something that happened outside the chat and that the chat should know."""
-        with self._speaking:
+        with self._speaking[id]:
             self._pipeline.store.add_turn(id, Turn(role="assistant", text=text, options=options))
 
     def hear(self, id: str, text: str, names: Sequence[str] = ()) -> None:
         """Keep the person's message at once, before anything is done about it."""
-        shown = "\n".join([text, *(f"📎 {name}" for name in names)]).strip()
+        kept = masked(text)[0]
+        if len(kept) > _KEPT:
+            kept = f"{kept[:_KEPT]}\n… ({len(kept):,} characters in all)"
+        shown = "\n".join([kept, *(f"📎 {name}" for name in names)]).strip()
         self._pipeline.store.add_turn(id, Turn(role="user", text=shown))
 
     def answer(self, id: str, text: str, uploads: Sequence[Path] = ()) -> None:
         """Act on a message that was heard, and answer it in the chat."""
-        with self._speaking:
-            answers = [self._tried(partial(self._take, id, upload)) for upload in uploads]
-            if text.strip() or not any(told.startswith(_WARNING) for told, _ in answers):
-                answers.append(self._tried(partial(self._react, id, self._meant(id, text), bool(uploads))))
+        text, keys = masked(text)
+        text = text.replace(MASK, "")
+        with self._speaking[id], self._pipeline.undoable(id):
+            answers: list[Answer] = [(wording.KEY_REMOVED, ())] if keys else []
+            answers += [self._tried(partial(self._take, id, upload)) for upload in uploads]
+            if text.strip() or not any(told.startswith(WARNING) for told, _ in answers):
+                answers.append(self._tried(partial(self._react, id, text, bool(uploads))))
             self.note(id, "\n\n".join(told for told, _ in answers if told), answers[-1][1])
+            self._keep_question(id)
 
-    def _tried(self, act: Callable[[], _Answer]) -> _Answer:
+    def _keep_question(self, id: str) -> None:
+        question = wording.open_question(self._pipeline.project(id))
+        self._pipeline.change(id, asked=question.field if question else None)
+
+    def _tried(self, act: Callable[[], Answer]) -> Answer:
         """What an act says. An error is said too, and what else the message holds is still acted upon."""
         try:
             return act()
         except TunewrightError as error:
-            return f"{_WARNING} {error}", ()
+            return f"{WARNING} {error}", ()
 
-    def _meant(self, id: str, text: str) -> str:
-        """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
-        asked = next((turn.options for turn in reversed(self.turns(id)) if turn.role == "assistant"), ())
-        offered = asked and (len(asked) == 1 or asked[0].startswith("Yes"))
-        return asked[0] if offered and _YES.fullmatch(text) else text
-
-    def _take(self, id: str, upload: Path) -> _Answer:
+    def _take(self, id: str, upload: Path) -> Answer:
         project = self._pipeline.add_file(id, upload)
         assert project.data is not None
         try:
-            return self._told_data(id), ()
+            return self.acts.told_data(id), ()
         except ModelError as error:  # the data is in all the same
-            return f"**{project.data.name}** is in, but its tokens cannot be counted.\n\n{_WARNING} {error}", ()
+            return f"**{project.data.name}** is in, but its tokens cannot be counted.\n\n{WARNING} {error}", ()
 
-    def _react(self, id: str, text: str, with_file: bool) -> _Answer:
+    # Reading
+
+    def _react(self, id: str, text: str, with_file: bool) -> Answer:
         project = self._pipeline.project(id)
-        reading = read(text, project.spec)
+        if alone := next((caution for caution in cautions(text, project.spec, ()) if caution.alone), None):
+            return _joined([alone.text], wording.next_step(project))
+        text = self._meant(id, text)
+        reading = self._read(id, text, project)
+        parts = [reading.notice] if reading.notice else []
         if reading.prompt is not None:
-            template = project.prompt.template if project.prompt else "{{ input }}"
-            changed = self._pipeline.save_prompt(
-                id, system=reading.prompt, template=template, reason="said in the chat"
-            )
-            self._pipeline.go_to(id, "Prompt")
-            assert changed.prompt is not None
-            return f"The prompt is now version `{changed.prompt.id}`.", ("Measure the prompt", "What do you advise?")
+            return _joined([*parts, reading.reply], self._take_prompt(id, reading.prompt))
+        if reading.examples:
+            parts.append(self._tried(partial(self._take_rows, id, reading))[0])
         if reading.said or reading.inferred:
-            after = self._pipeline.edit_spec(id, reading.said, reading.inferred)
-            noted = wording.understood(project.spec, after.spec)
-            if reading.act is None:
-                question, options = wording.next_step(after)
-                if noted and after.stage == "Task" and after.spec.task and after.data is None:
-                    self._pipeline.go_to(id, "Data")
-                return "\n\n".join(part for part in (noted, question) if part), options
-            said, options = self._tried(partial(self._acts[reading.act], id))
-            return "\n\n".join(part for part in (noted, said) if part), options
+            parts.append(self._take_facts(id, reading))
+        parts += self._cautioned(id, text)
         if reading.act is not None:
-            return self._acts[reading.act](id)
-        question, options = wording.next_step(project)
-        return question if with_file else f"I did not find a fact or a wish in that. {question}", options
+            return _joined([*parts, reading.reply], self._tried(partial(self._do, id, reading.act, reading.by_model)))
+        if reading.reply:
+            return _joined([*parts, reading.reply], ("", wording.next_step(self._pipeline.project(id))[1]))
+        return self._asked_back(id, text, parts, with_file)
 
-    # Acts: each does one thing and says so.
+    def _read(self, id: str, text: str, project: Project) -> Reading:
+        """What the message means. What stands on a button, and the few commands, need no mind."""
+        history = self._pipeline.store.turns(id)[:-1][-_TURNS_READ:]
+        context = Context(spec=project.spec, asked=project.asked, stage=project.stage, history=tuple(history))
+        act = commands.act_in(text)
+        if act in commands.ALONE or (act and text in self._offered(id)):
+            return Reading(act=act)
+        if id not in self._minds:
+            self._minds[id] = self._mind_for(id)
+        return self._minds[id].read(text, context)
 
-    def _sample(self, id: str) -> _Answer:
-        self._pipeline.start_sample(id)
-        told = self._told_data(id)
-        return (
-            "The sample project: tickets of an online electronics shop, to be routed to six teams.\n\n" + told,
-            wording.next_step(self._pipeline.project(id))[1],
-        )
+    def _offered(self, id: str) -> tuple[str, ...]:
+        """The buttons under the last answer."""
+        return next((turn.options for turn in reversed(self.turns(id)) if turn.role == "assistant"), ())
 
-    def _told_data(self, id: str) -> str:
-        project = self._pipeline.go_to(id, "Prompt")
-        assert project.data is not None
-        profile = self._pipeline.profile(project)
-        columns = project.data.columns
-        lines = [
-            f"**{project.data.name}**: {profile.usable} examples; `{columns.input}` goes in, `{columns.output}` is the "
-            f"answer. Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."
-        ]
-        if profile.labels:
-            counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:12])
-            lines.append(f"{len(profile.labels)} labels: {counts}.")
-        lines += [f"- {finding.text}" for finding in profile.findings]
-        lines.append("I wrote a first prompt; it is in **Prompt**, with rows exactly as the model will see them.")
-        return "\n\n".join(lines)
+    def _meant(self, id: str, text: str) -> str:
+        """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
+        offered = self._offered(id)
+        clear = offered and (len(offered) == 1 or offered[0].startswith("Yes"))
+        return offered[0] if clear and _YES.fullmatch(text) else text
 
-    def _measure(self, id: str) -> _Answer:
-        measurement = self.measure(id)
+    # What a message changes
+
+    def _take_prompt(self, id: str, prompt: str) -> Answer:
+        project = self._pipeline.project(id)
+        template = project.prompt.template if project.prompt else "{{ input }}"
+        changed = self._pipeline.save_prompt(id, system=prompt, template=template, reason="said in the chat")
         self._pipeline.go_to(id, "Prompt")
-        return f"I ask the base model {measurement.total} dev rows. The score comes in the **Prompt** panel.", ()
+        assert changed.prompt is not None
+        return f"The prompt is now version `{changed.prompt.id}`.", ("Measure the prompt", "What do you advise?")
+
+    def _take_rows(self, id: str, reading: Reading) -> Answer:
+        count = len(reading.examples)
+        project = self._pipeline.add_rows(id, reading.examples, enough=ENOUGH_ROWS)
+        last = reading.examples[-1]
+        told = f"I took {count} example{'s' * (count > 1)}; the last one: `{_cut(last.input)}` → `{_cut(last.output)}`."
+        if project.data is None:
+            return told, ()
+        return f"{told}\n\n{self._tried(lambda: (self.acts.told_data(id), ()))[0]}", ()
+
+    def _take_facts(self, id: str, reading: Reading) -> str:
+        before = self._pipeline.project(id)
+        after = self._pipeline.edit_spec(id, reading.said, reading.inferred, fetch_model=False)
+        if after.stage == "Task" and after.spec.task and after.data is None and after.spec != before.spec:
+            self._pipeline.go_to(id, "Data")
+        told = wording.understood(before.spec, after.spec)
+        if "base_model" in reading.said and after.data is not None:  # else it is fetched when data is there
+            told += f"\n\n{self._tried(partial(self._fetched, after))[0]}"
+        return told
+
+    def _fetched(self, project: Project) -> Answer:
+        try:
+            return f"The base model is here: {self._pipeline.base(project).name}.", ()
+        except ModelError as error:
+            return f"{WARNING} {error} Or write: use the embedded model.", ()
+
+    def _cautioned(self, id: str, text: str) -> list[str]:
+        project = self._pipeline.project(id)
+        due = cautions(text, project.spec, project.warned)
+        if due:
+            self._pipeline.change(id, warned=(*project.warned, *(c.id for c in due)))
+        return [caution.text for caution in due]
+
+    # What is answered
+
+    def _do(self, id: str, act: Act, by_model: bool) -> Answer:
+        """Carry out an act; what takes long is never done on a language model's word alone."""
+        if not by_model or act not in COSTLY:
+            return self.acts.do(act, id)
+        if act == "measure":
+            return "Measuring takes minutes of this machine. Shall I?", ("Measure the prompt", "Not now")
+        return self.acts.do("train", id)  # says what will happen, and asks
+
+    def _asked_back(self, id: str, text: str, parts: list[str], with_file: bool) -> Answer:
+        """The answer to a message without an act: to a question, to small talk, or to nothing that was understood."""
+        question, options = wording.next_step(self._pipeline.project(id))
+        if len(text) > READ:
+            parts.append(f"That is a long message: I read its first {READ:,} characters. A file is better for data.")
+        if commands.asks_something(text) and (note := notes.answer(text)):
+            parts.append(notes.wording(note))
+        elif not parts and (reply := commands.small_talk(text)):
+            parts.append(reply)
+        elif not parts and not with_file:
+            parts.append(_not_understood(text))
+        return _joined([*parts], (question, options))
+
+    # What happens beside the chat
 
     def measure(self, id: str) -> Measurement:
         """Measure the current prompt in the background; the chat tells the score when it is there."""
-        before = self._pipeline.measurements.get(id)
-        measurement = self._pipeline.start_measuring(id)
-
-        def tell(done: Measurement) -> None:
-            if done.score:
-                told = f"Prompt version `{done.prompt_id}`: {done.metric} {done.score} on the dev rows."
-                self.note(id, told, ("What do you advise?", "Add examples"))
-            elif done.error:
-                self.note(id, f"{_WARNING} The prompt could not be measured. {done.error}", ("Measure the prompt",))
-
-        if measurement is not before:  # else it was running already, and is told once
-            measurement.when_done(tell)
-        return measurement
-
-    def _few_shot(self, id: str) -> _Answer:
-        project = self._pipeline.add_demonstrations(id)
-        self._pipeline.go_to(id, "Prompt")
-        assert project.prompt is not None
-        count = len(project.prompt.demonstrations)
-        return f"The prompt now shows {count} solved examples from the training rows.", ("Measure the prompt",)
-
-    def _recommend(self, id: str) -> _Answer:
-        project = self._pipeline.go_to(id, "Strategy")
-        best = self._pipeline.recommend(project)[0]
-        reasons = "\n".join(f"- {reason}" for reason in best.reasons)
-        options: dict[str, tuple[str, ...]] = {
-            "lora": ("Start training",),
-            "few_shot": ("Add examples", "Measure the prompt"),
-            "prompt": ("Compare side by side",),
-            "data": ("Start with the sample project",) if project.data is None else (),
-        }
-        text = f"My advice: **{best.title}** ({best.cost}).\n{reasons}\n\nAll options are in **Strategy**."
-        return text, options[best.kind]
-
-    def _train(self, id: str) -> _Answer:
-        return self.what_will_happen(id), ("Yes, start training", "What do you advise?")
+        return self.acts.measure(id)
 
     def what_will_happen(self, id: str) -> str:
-        """Data, model, size and minutes of the plan that Start will follow. Raises `DataError` without data."""
-        project = self._pipeline.project(id)
-        plan = self._pipeline.plan(project)
-        cost = self._pipeline.cost_of(project, plan)
-        return (
-            f"Start will train **LoRA, rank {plan.strategy.r}**, on **{self._pipeline.base(project).name}** with "
-            f"{cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: {cost}, "
-            f"including the test on {cost.test_rows} held-out rows. "
-            f"The serving engine stops meanwhile."
-        )
-
-    def _confirm(self, id: str) -> _Answer:
-        run = self._pipeline.start_training(id)
-        return f"Training has begun as run `{run.id}`. It goes on if you close this page or the app.", (
-            "Cancel training",
-        )
-
-    def _cancel(self, id: str) -> _Answer:
-        measurement = self._pipeline.measurements.get(id)
-        if measurement and measurement.running:
-            measurement.stop()
-            return "I stop measuring.", ()
-        status = self._pipeline.run_status(self._pipeline.project(id))
-        if status is None or status.state in ENDED:
-            return "Nothing is running.", ()
-        self._pipeline.cancel_training(id)
-        return "I cancel the training.", ("Start training",)
-
-    def _status(self, id: str) -> _Answer:
-        status = self._pipeline.run_status(self._pipeline.project(id))
-        if status is None:
-            return "No training was started yet.", ("What do you advise?",)
-        left = f", about {status.seconds_left / 60:.0f} minutes left" if status.seconds_left else ""
-        return f"The training is {status.state} ({status.phase}, {status.fraction:.0%}{left}). {status.message}", ()
-
-    def _report(self, id: str) -> _Answer:
-        project = self._pipeline.go_to(id, "Report")
-        run = self._pipeline.tuned_run(project)
-        return self._verdict(project), ("Compare side by side",) if run and run.report() else ()
-
-    def _compare(self, id: str) -> _Answer:
-        self._pipeline.go_to(id, "Compare")
-        return "Write a message in **Compare**; base and tuned model answer at the same time.", ()
-
-    def _verdict(self, project: Project) -> str:
-        run = self._pipeline.tuned_run(project)
-        report = run.report() if run else None
-        if report is None:
-            return "There is no report yet. It comes at the end of a training."
-        words = {"better": "Yes, it got better.", "worse": "It got worse.", "cannot tell": "I cannot tell yet."}
-        return (
-            f"**{words[report.comparison.verdict]}** {report.metric} on {report.tuned.n} held-out rows: base "
-            f"{report.base}, tuned {report.tuned}."
-        )
+        """What Start will do. Raises `DataError` without data."""
+        return self.acts.what_will_happen(id)
 
     def announce_end(self, id: str) -> bool:
         """Tell once, in the chat, that the latest run has ended. True where something was told."""
@@ -251,7 +226,24 @@ class Conversation:
             self._pipeline.change(id, announced=project.run_id)
         if status.state == "done":
             self._pipeline.go_to(id, "Report")
-            self.note(id, "Training is finished. " + self._verdict(project), ("Compare side by side",))
+            self.note(id, "Training is finished. " + self.acts.verdict(project), ("Compare side by side",))
         else:
             self.note(id, f"The training has ended: {status.message} {status.hint}".strip(), ("Start training",))
         return True
+
+
+def _joined(parts: list[str], last: Answer) -> Answer:
+    return "\n\n".join(part for part in (*parts, last[0]) if part), last[1]
+
+
+def _cut(text: str, most: int = 60) -> str:
+    flat = " ".join(text.split()).replace("`", "'")
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def _not_understood(text: str) -> str:
+    """What to say where nothing was found; a question that no note answers is told so, with what may be meant."""
+    if not commands.asks_something(text):
+        return wording.NOTHING_FOUND
+    meant = ", ".join(f"*{note.title}*" for note in notes.near(text))
+    return f"{wording.UNKNOWN} Did you mean: {meant}?" if meant else wording.UNKNOWN

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prompts.metrics import Score
 from prompts.spec import TaskSpec
-from prompts.versions import PromptVersion
+from prompts.versions import Demonstration, PromptVersion
 from trainers.data import Mapping
 from trainers.plan import TrainingPlan
 
 Stage = Literal["Task", "Data", "Prompt", "Strategy", "Train", "Report", "Compare"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+LOCAL = "local"  # whose projects are, where nobody logs in
 
 
 class _Record(BaseModel):
@@ -29,12 +30,25 @@ class DataSource(_Record):
     columns: Mapping
 
 
+class Snapshot(_Record):
+    """What a project was made of before a message or an edit changed it; "go back" returns to it."""
+
+    name: str
+    spec: TaskSpec
+    data: DataSource | None
+    typed: tuple[Demonstration, ...]
+    prompt: PromptVersion | None
+    plan: TrainingPlan | None
+
+
 class Project(_Record):
     """A task from first message to side by side. `stage` is the panel that the person was brought to last."""
 
     id: str
     name: str
     created: float
+    owner: str = LOCAL
+    deleted: float | None = Field(None, description="When it was deleted; it can be brought back for a while")
     stage: Stage = "Task"
     stage_visits: int = Field(0, description="Counts up whenever the journey brings the person to a panel")
     spec: TaskSpec = TaskSpec()
@@ -43,7 +57,15 @@ class Project(_Record):
     plan: TrainingPlan | None = None
     run_id: str | None = None
     earlier_runs: tuple[str, ...] = ()
+    typed: tuple[Demonstration, ...] = Field((), description="Rows from the chat, too few yet to be the data")
+    past: tuple[Snapshot, ...] = Field((), description="Where one can go back to, the latest last")
+    asked: str | None = Field(None, description="The spec field that the chat's open question is about")
+    skipped: tuple[str, ...] = Field((), description="Questions that the person does not want to be asked")
+    warned: tuple[str, ...] = Field((), description="Warnings that the chat gave already")
     announced: str | None = Field(None, description="The run whose end the chat has told")
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot.model_validate({name: getattr(self, name) for name in Snapshot.model_fields})
 
 
 class Turn(_Record):

@@ -1,135 +1,148 @@
-"""Keeps projects, chats, prompt versions and votes in SQLite.
+"""Keeps projects, chats, prompt versions and votes in the database.
 
-Owns the schema and its numbered migrations. Refuses to know what the records mean: each is stored as the JSON of its
-pydantic model. One connection a call, so that any thread may call.
+Owns what is written and asked. Refuses to know what the records mean: each is stored as the JSON of its pydantic model,
+and beside it only what is asked by. Deleted projects stay until they are purged.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from assistant.project import Project, StoredPrompt, Turn, Vote
-from prompts.errors import RunError
+from pydantic import BaseModel
+from sqlalchemy import Connection, TableClause, column, delete, insert, literal, select, table, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from assistant.database import Database
+from assistant.project import LOCAL, Project, StoredPrompt, Turn, Vote
 from prompts.metrics import Score
 from prompts.versions import PromptVersion
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE project (id TEXT PRIMARY KEY, touched REAL NOT NULL, record TEXT NOT NULL);
-    CREATE TABLE turn (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES project, record TEXT NOT NULL);
-    CREATE TABLE prompt (
-        id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES project, version TEXT NOT NULL, record TEXT NOT NULL,
-        UNIQUE (project, version)
-    );
-    CREATE TABLE vote (id INTEGER PRIMARY KEY, project TEXT NOT NULL REFERENCES project, record TEXT NOT NULL);
-    """,
-)
+_PROJECT = table("project", *map(column, ("id", "touched", "record", "owner", "deleted")))
+_TURN = table("turn", *map(column, ("id", "project", "record")))
+_PROMPT = table("prompt", *map(column, ("id", "project", "version", "record")))
+_VOTE = table("vote", *map(column, ("id", "project", "record")))
+
+_Record = TypeVar("_Record", bound=BaseModel)
 
 
 class Store:
-    """The database file. Raises `RunError` where it cannot be written."""
+    """What is kept, in a file or behind a URL. Raises `RunError` where it cannot be read or written."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"The folder {path.parent} cannot be made: {error.strerror}.", hint="Set TUNEWRIGHT_HOME."
-            ) from error
-        with self._open() as db:
-            db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
-            done = db.execute("PRAGMA user_version").fetchone()[0]
-            if done > len(_MIGRATIONS):
-                raise RunError(f"{path} was written by a newer Tunewright.", hint="Update, or set TUNEWRIGHT_HOME.")
-            for script in _MIGRATIONS[done:]:
-                for statement in script.split(";"):
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+    def __init__(self, where: Path | str) -> None:
+        self._database = Database(where)
+        # "Unless it is there already" is the one thing that the two say in words of their own.
+        self._insert = sqlite.insert if self._database.kind == "sqlite" else postgresql.insert
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = sqlite3.connect(self._path, timeout=30)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA foreign_keys = ON")
-                with db:
-                    yield db
-            finally:
-                db.close()
-        except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"The project file {self._path} cannot be used: {error}.",
-                hint="Is the disk full, or the file damaged? Another folder can be set by TUNEWRIGHT_HOME.",
-            ) from error
+    # Projects
 
-    def create_project(self, name: str) -> Project:
-        project = Project(id=uuid.uuid4().hex[:12], name=name, created=time.time())
+    def create_project(self, name: str, user: str = LOCAL) -> Project:
+        project = Project(id=_new_id(), name=name, created=time.time(), owner=user)
         self.save(project)
         return project
 
     def save(self, project: Project) -> None:
-        with self._open() as db:
-            db.execute(
-                "INSERT INTO project VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET touched = ?2, record = ?3",
-                (project.id, time.time(), project.model_dump_json()),
-            )
+        with self._database.writing() as db:
+            self._put(db, project)
+
+    def _put(self, db: Connection, project: Project) -> None:
+        asked = {"owner": project.owner, "deleted": project.deleted}
+        values = {"touched": time.time(), "record": project.model_dump_json(), **asked}
+        new = self._insert(_PROJECT).values(id=project.id, **values)
+        db.execute(new.on_conflict_do_update(index_elements=["id"], set_=values))
+
+    def touch(self, id: str) -> None:
+        """Make it the one that was touched last."""
+        with self._database.writing() as db:
+            db.execute(update(_PROJECT).where(_PROJECT.c.id == id).values(touched=time.time()))
 
     def project(self, id: str) -> Project | None:
-        with self._open() as db:
-            row = db.execute("SELECT record FROM project WHERE id = ?", (id,)).fetchone()
-        return Project.model_validate_json(row[0]) if row else None
+        """A project by id, be it deleted or not."""
+        with self._database.reading() as db:
+            row = db.execute(select(_PROJECT.c.record).where(_PROJECT.c.id == id)).first()
+        return Project.model_validate_json(row.record) if row else None
 
-    def projects(self) -> list[Project]:
-        """All projects, the one touched last first."""
-        with self._open() as db:
-            rows = db.execute("SELECT record FROM project ORDER BY touched DESC").fetchall()
-        return [Project.model_validate_json(row[0]) for row in rows]
+    def projects(self, user: str = LOCAL, *, deleted: bool = False) -> list[Project]:
+        """All projects of a user, the one touched last first; or all that are deleted, likewise."""
+        asked = select(_PROJECT.c.record).where(_PROJECT.c.owner == user, _PROJECT.c.deleted.is_not(None) == deleted)
+        with self._database.reading() as db:
+            rows = db.execute(asked.order_by(_PROJECT.c.touched.desc())).all()
+        return [Project.model_validate_json(row.record) for row in rows]
+
+    def duplicate(self, id: str, copy: Project) -> Project:
+        """Keep `copy` under a new id, with the chat and the prompt versions of the project `id`."""
+        copy = copy.model_copy(update={"id": _new_id(), "created": time.time()})
+        with self._database.writing() as db:
+            self._put(db, copy)
+            for part, names in ((_TURN, ["record"]), (_PROMPT, ["version", "record"])):
+                columns = [part.c[name] for name in names]
+                rows = select(literal(copy.id), *columns).where(part.c.project == id).order_by(part.c.id)
+                db.execute(insert(part).from_select(["project", *names], rows))
+        return copy
+
+    def purge(self, before: float) -> list[str]:
+        """Remove for good what was deleted before that time. The ids of what went."""
+        old = select(_PROJECT.c.id).where(_PROJECT.c.deleted < before)
+        with self._database.writing() as db:
+            gone = list(db.scalars(old))
+            for part in (_TURN, _PROMPT, _VOTE):
+                db.execute(delete(part).where(part.c.project.in_(gone)))
+            db.execute(delete(_PROJECT).where(_PROJECT.c.id.in_(gone)))
+        return gone
+
+    # Chats
 
     def add_turn(self, project: str, turn: Turn) -> None:
-        with self._open() as db:
-            db.execute("INSERT INTO turn (project, record) VALUES (?, ?)", (project, turn.model_dump_json()))
+        with self._database.writing() as db:
+            db.execute(insert(_TURN).values(project=project, record=turn.model_dump_json()))
 
     def turns(self, project: str) -> list[Turn]:
-        with self._open() as db:
-            rows = db.execute("SELECT record FROM turn WHERE project = ? ORDER BY id", (project,)).fetchall()
-        return [Turn.model_validate_json(row[0]) for row in rows]
+        return self._records(_TURN, project, Turn)
+
+    def chats(self, user: str) -> list[tuple[str, Turn]]:
+        """Every turn of a user's projects with the project's id, in the order they were written."""
+        mine = select(_PROJECT.c.id).where(_PROJECT.c.owner == user, _PROJECT.c.deleted.is_(None))
+        asked = select(_TURN.c.project, _TURN.c.record).where(_TURN.c.project.in_(mine)).order_by(_TURN.c.id)
+        with self._database.reading() as db:
+            rows = db.execute(asked).all()
+        return [(row.project, Turn.model_validate_json(row.record)) for row in rows]
+
+    # Prompts
 
     def add_prompt(self, project: str, version: PromptVersion) -> None:
         """Keep a version. One that is there already keeps its place and its score."""
         record = StoredPrompt(version=version).model_dump_json()
-        with self._open() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO prompt (project, version, record) VALUES (?, ?, ?)",
-                (project, version.id, record),
-            )
+        new = self._insert(_PROMPT).values(project=project, version=version.id, record=record)
+        with self._database.writing() as db:
+            db.execute(new.on_conflict_do_nothing(index_elements=["project", "version"]))
 
     def set_score(self, project: str, version: PromptVersion, metric: str, score: Score) -> None:
         stored = StoredPrompt(version=version, metric=metric, score=score)
-        with self._open() as db:
-            db.execute(
-                "UPDATE prompt SET record = ? WHERE project = ? AND version = ?",
-                (stored.model_dump_json(), project, version.id),
-            )
+        its = (_PROMPT.c.project == project, _PROMPT.c.version == version.id)
+        with self._database.writing() as db:
+            db.execute(update(_PROMPT).where(*its).values(record=stored.model_dump_json()))
 
     def prompts(self, project: str) -> list[StoredPrompt]:
         """All versions, the oldest first."""
-        with self._open() as db:
-            rows = db.execute("SELECT record FROM prompt WHERE project = ? ORDER BY id", (project,)).fetchall()
-        return [StoredPrompt.model_validate_json(row[0]) for row in rows]
+        return self._records(_PROMPT, project, StoredPrompt)
+
+    # Votes
 
     def add_vote(self, project: str, vote: Vote) -> None:
         stamped = vote.model_copy(update={"created": time.time()})
-        with self._open() as db:
-            db.execute("INSERT INTO vote (project, record) VALUES (?, ?)", (project, stamped.model_dump_json()))
+        with self._database.writing() as db:
+            db.execute(insert(_VOTE).values(project=project, record=stamped.model_dump_json()))
 
     def votes(self, project: str) -> list[Vote]:
-        with self._open() as db:
-            rows = db.execute("SELECT record FROM vote WHERE project = ? ORDER BY id", (project,)).fetchall()
-        return [Vote.model_validate_json(row[0]) for row in rows]
+        return self._records(_VOTE, project, Vote)
+
+    def _records(self, part: TableClause, project: str, kind: type[_Record]) -> list[_Record]:
+        with self._database.reading() as db:
+            rows = db.execute(select(part.c.record).where(part.c.project == project).order_by(part.c.id)).all()
+        return [kind.model_validate_json(row.record) for row in rows]
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]

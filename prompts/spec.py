@@ -24,10 +24,14 @@ TaskKind = Literal[
     "code",
 ]
 OutputFormat = Literal["label", "json", "text"]
+Device = Literal["cpu", "cuda", "mps"]
+MetricName = Literal["accuracy", "macro_f1", "f1", "exact_match", "rouge", "bleu", "chrf"]
 Origin = Literal["said", "inferred", "default"]
 
 TASK_KINDS: tuple[str, ...] = get_args(TaskKind)
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
+DEVICES: tuple[str, ...] = get_args(Device)
+METRICS: tuple[str, ...] = get_args(MetricName)
 
 # Weaker origins never overwrite stronger ones: what a person said stands until they say otherwise.
 _STRENGTH: dict[str, int] = {"default": 0, "inferred": 1, "said": 2}
@@ -45,15 +49,25 @@ class TaskSpec(BaseModel):
     output_format: OutputFormat | None = Field(None, description="The shape of an answer")
     labels: tuple[str, ...] = Field((), description="The allowed answers of a classification")
     fields: tuple[str, ...] = Field((), description="The keys of a JSON answer")
-    language: str = Field("", description="The language of the answer")
+    input_language: str = Field("", description="The language of what goes in, as ISO 639-1 code")
+    language: str = Field("", description="The language of the answer, as ISO 639-1 code")
     examples: int | None = Field(None, ge=0, description="How many labelled examples there are")
+    has_preferences: bool | None = Field(None, description="Whether somebody judged which of two answers is better")
+    device: Device | None = Field(None, description="What computes, in torch's words")
     gpu_memory_gb: float | None = Field(None, ge=0, description="Memory of the GPU, in GB")
     time_budget_minutes: float | None = Field(None, gt=0, description="How long a training may take")
+    max_latency_ms: int | None = Field(None, gt=0, description="How soon one answer must be there, in ms")
     local_only: bool | None = Field(None, description="Whether data must stay on this machine")
     base_model: str = Field("", description="Embedded model, hub id, folder or GGUF file")
+    metric: MetricName | None = Field(None, description="What counts as good")
+    target_score: float | None = Field(None, gt=0, le=1, description="The score that is good enough, 0 to 1")
+    tone: str = Field("", description="How an answer should sound")
+    must_never: tuple[str, ...] = Field((), description="What an answer must never do")
+    rules: tuple[str, ...] = Field((), description="Other rules that every answer keeps")
+    licence: str = Field("", description="What the licence of model and data must allow")
     origins: dict[str, Origin] = Field(default_factory=dict)
 
-    @field_validator("labels", "fields")
+    @field_validator("labels", "fields", "must_never", "rules")
     @classmethod
     def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(v.strip() for v in values if v.strip()))

@@ -97,9 +97,13 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path.name} is empty.", hint=_HINT)
     text = _decode(raw, path)
     readers = {"{": _read_jsonl, "[": _read_json_array}
-    rows = readers.get(text.lstrip()[:1], _read_csv)(text, path)
+    return table_of(readers.get(text.lstrip()[:1], _read_csv)(text, path), path)
+
+
+def table_of(rows: Sequence[dict[str, str]], path: Path | str) -> Table:
+    """A table of rows that are here already; `path` is the name that an error gives."""
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    return Table(path=path, columns=columns, rows=tuple(rows))
+    return Table(path=Path(path), columns=columns, rows=tuple(rows))
 
 
 def _decode(raw: bytes, path: Path) -> str:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from prompts.chat_model import GREEDY, Chunk, Message, Sampling
 from prompts.errors import EngineError
 
@@ -47,7 +45,7 @@ class OpenAIModel:
                 )
                 async for event in events:
                     yield _chunk(event)
-        except (APIConnectionError, httpx.TransportError) as error:  # the latter where it breaks off in mid-reply
+        except APIConnectionError as error:  # where it breaks off in mid-reply too
             raise EngineError(f"The server at {self.url} does not answer.", hint="Start the engine again.") from error
         except OpenAIError as error:
             raise EngineError(f"{self.name}: {_reason(error)}") from error

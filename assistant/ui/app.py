@@ -12,12 +12,14 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.pipeline import NEW_PROJECT, Pipeline
+from assistant.pipeline import Pipeline
 from assistant.project import STAGES, Project
+from assistant.ui.border import Border, user_of
 from assistant.ui.chat_panel import ChatPanel
 from assistant.ui.compare_panel import ComparePanel
 from assistant.ui.data_panel import DataPanel
 from assistant.ui.panel import Desk, Panel
+from assistant.ui.project_bar import ProjectBar
 from assistant.ui.prompt_panel import PromptPanel
 from assistant.ui.report_panel import ReportPanel
 from assistant.ui.strategy_panel import StrategyPanel
@@ -40,13 +42,12 @@ _PANELS: dict[str, Callable[[Desk], Any]] = {
 
 def build_app(pipeline: Pipeline) -> gr.Blocks:
     """The whole app, not yet launched. See `launch_options` for theme and style."""
-    with gr.Blocks(title="Tunewright", analytics_enabled=False, fill_width=True) as app:
+    with Border(title="Tunewright", analytics_enabled=False, fill_width=True) as app:
         project_id = gr.State("")
         drawn = gr.State({})
         desk = Desk(pipeline, project_id)
-        with gr.Row(elem_id="tw-header"):
-            gr.HTML('<div id="tw-brand">Tunewright</div>')
-            chooser = _ProjectChooser(desk)
+        app.watch(project_id, desk.projects)
+        bar = ProjectBar(desk)
         with gr.Row(elem_id="tw-body"):
             with gr.Column(scale=4, min_width=340, elem_id="tw-chat"):
                 chat = ChatPanel(desk)
@@ -58,7 +59,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                     steps.append(step)
         status = _StatusBar(desk)
         panels: list[Panel] = [
-            _OpenPanel(tabs), _Stepper(desk, steps), chooser, chat, *built.values(), built["Prompt"].measuring, status
+            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].measuring, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app
@@ -88,9 +89,12 @@ def launch_options() -> dict[str, Any]:
 def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.State) -> None:
     outputs = [component for panel in panels for component in panel.outputs]
 
-    def redraw(id: str, before: dict[int, Hashable]) -> list[Any]:
-        desk.conversation.announce_end(id)
-        project = desk.pipeline.project(id)
+    def redraw(id: str, before: dict[int, Hashable], request: gr.Request) -> list[Any]:
+        project = desk.projects.begin(user_of(request), id)  # another one, where another tab has deleted this
+        if desk.conversation.announce_end(project.id):
+            project = desk.pipeline.project(project.id)
+        if project.id != id:
+            gr.Info("The project that was here has been deleted. This is the one before it.", duration=10)
         after, values, errors = dict(before), [], set()
         for index, panel in enumerate(panels):
             shown, error = _drawn(panel, project, index, after)
@@ -98,20 +102,21 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
             errors |= {error} - {""}
         for error in errors:  # several panels may fail for one reason: say it once
             gr.Warning(error, duration=15)
-        return [*values, gr.skip() if after == before else after]
+        return [*values, gr.skip() if after == before else after, gr.skip() if project.id == id else project.id]
 
-    def open_page() -> str:
-        projects = desk.pipeline.store.projects()
-        return (projects[0] if projects else desk.pipeline.store.create_project(NEW_PROJECT)).id
+    def open_page(request: gr.Request) -> str:
+        return desk.projects.begin(user_of(request), str(request.query_params.get("project", ""))).id
 
     how: dict[str, Any] = {
         "inputs": [desk.project_id, drawn],
-        "outputs": [*outputs, drawn],
+        "outputs": [*outputs, drawn, desk.project_id],
         "show_progress": "hidden",
         "api_visibility": "private",
     }
     desk.connect_redraw(lambda event: event.success(redraw, **how))
     opened = app.load(open_page, None, desk.project_id, api_visibility="private", show_progress="hidden")
+    for script in desk.scripts:
+        app.load(None, None, None, js=script)
     clock = gr.Timer(2.0, active=False)  # each tick takes from the cores that train; nothing here moves faster
     opened.then(redraw, **how).then(lambda: gr.Timer(active=True), None, clock, show_progress="hidden")
     clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
@@ -173,25 +178,6 @@ class _Stepper:
             "Compare": bool(pipeline.store.votes(project.id)),
         }
         return tuple(stage for stage, done in reached.items() if done)
-
-
-class _ProjectChooser:
-    """Which project is on the screen."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._list = gr.Dropdown([], show_label=False, container=False, interactive=True, elem_id="project", scale=2)
-        new = gr.Button("+ New", size="sm", scale=0, min_width=90)
-        self.outputs: list[Any] = [self._list]
-        desk.then_redraw(self._list.input(lambda id: id, self._list, desk.project_id))
-        desk.then_redraw(new.click(lambda: desk.pipeline.store.create_project(NEW_PROJECT).id, None, desk.project_id))
-
-    def signature(self, project: Project) -> Hashable:
-        return tuple(sorted((p.id, p.name) for p in self._desk.pipeline.store.projects()))
-
-    def draw(self, project: Project) -> list[Any]:
-        projects = sorted(self._desk.pipeline.store.projects(), key=lambda p: -p.created)
-        return [gr.update(choices=[(p.name, p.id) for p in projects], value=project.id)]
 
 
 class _StatusBar:

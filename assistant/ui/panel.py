@@ -9,19 +9,27 @@ from typing import Any, Protocol
 import gradio as gr
 
 from assistant.conversation import Conversation
+from assistant.minds import minds_for
 from assistant.pipeline import Pipeline
 from assistant.project import Project
+from assistant.projects import Projects
 from prompts.errors import TunewrightError
 
 
 class Desk:
-    """What the panels share: the pipeline, the chat, and the id of the project on the screen."""
+    """What the panels share: the pipeline, the chat, the projects, and the id of the one on the screen."""
 
     def __init__(self, pipeline: Pipeline, project_id: gr.State) -> None:
         self.pipeline = pipeline
-        self.conversation = Conversation(pipeline)
+        self.conversation = Conversation(pipeline, minds_for(pipeline))
+        self.projects = Projects(pipeline)
         self.project_id = project_id
         self._waiting: list[Any] = []
+        self.scripts: list[str] = []
+
+    def on_open(self, script: str) -> None:
+        """JavaScript to run once when a page opens."""
+        self.scripts.append(script)
 
     def then_redraw(self, event: Any) -> Any:
         """After an event that succeeded, show what changed. May be called before the redraw is known."""

@@ -19,6 +19,17 @@ def _starting_templates() -> dict[str, str]:
 
 def starting_prompt(spec: TaskSpec) -> PromptVersion:
     """The first prompt for a task. A spec without a task kind gets its own description as the system prompt."""
-    source = _starting_templates().get(spec.task or "generation", "")
-    text = SandboxedEnvironment().from_string(source).render(**spec.model_dump())
+    templates = _starting_templates()
+    environment = SandboxedEnvironment()
+    environment.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].rstrip(' .!')}."
+    facts = {**spec.model_dump(), "language_name": language_name(spec.language)}
+    sources = (templates.get(spec.task or "generation", ""), templates["demands"])
+    text = " ".join(environment.from_string(source).render(**facts) for source in sources)
     return PromptVersion(system=" ".join(text.split()), author="tunewright", reason="a start from the task")
+
+
+def language_name(code: str) -> str:
+    """The English name of a language by its ISO 639-1 code; what is no code is a name already."""
+    from babel import Locale  # here, since most tasks name no language
+
+    return str(Locale("en").languages.get(code, code))

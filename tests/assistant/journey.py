@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from assistant.pipeline import NEW_PROJECT, Pipeline
+from assistant.pipeline import Pipeline
 from assistant.project import Project
 from assistant.settings import Settings
+from assistant.workbench import NEW_PROJECT
 from prompts.metrics import compare, summarize
 from tests.fakes import ScriptedRoom
 from tests.trainers.runs import wait_until_ended, write_tickets

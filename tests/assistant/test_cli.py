@@ -20,7 +20,7 @@ from trainers.paths import Paths
 from trainers.plan import DataPlan, Optimization, TrainingPlan
 from trainers.status import RunStatus
 
-COMMANDS = ("app", "train", "runs", "cancel", "report", "fetch")
+COMMANDS = ("app", "describe", "train", "runs", "cancel", "report", "fetch", "user")
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 
 

@@ -109,7 +109,7 @@ def test_from_the_sample_to_a_training_and_its_end(chat: Chat) -> None:
 def test_from_ones_own_words_and_file_to_a_prompt(chat: Chat, tickets: Path) -> None:
     answer = chat.say("Route support tickets to a team. Labels: billing, returns. You have 20 minutes")
     assert "**labels**: billing, returns, you said" in answer.text
-    assert "**time budget in minutes**: 20, you said" in answer.text
+    assert "**time for training**: 20 minutes, you said" in answer.text
     assert "I assume" in answer.text
     assert "CSV or JSONL" in answer.text
     assert chat.project.stage == "Data"
@@ -154,14 +154,14 @@ def test_a_file_alone_is_enough_to_begin(chat: Chat, tickets: Path) -> None:
         ("cancel", "Nothing is running"),
         ("compare", "Write a message in **Compare**"),
         ("help", "`prompt: ...`"),
-        ("the weather is fine", "I did not find a fact or a wish in that. What kind of task is it?"),
+        ("the weather is fine", "I did not find a fact or a wish in that.\n\nWhat kind of task is it?"),
         ("I have 0 minutes", "⚠️"),
     ],
 )
 def test_an_act_that_comes_too_early_says_what_is_missing(chat: Chat, text: str, words: str) -> None:
-    before = chat.project.model_copy(update={"stage": "Task", "stage_visits": 0})
+    before = chat.project.snapshot()
     assert words in chat.say(text).text
-    assert chat.project.model_copy(update={"stage": "Task", "stage_visits": 0}) == before
+    assert chat.project.snapshot() == before
     assert "Compare side by side" not in chat.turns[-1].options, "there is nothing to compare"
 
 
@@ -179,7 +179,7 @@ def test_a_bad_file_is_told_and_the_words_beside_it_are_not_lost(chat: Chat, tmp
 
 def test_facts_are_kept_where_the_act_beside_them_fails(chat: Chat) -> None:
     answer = chat.say("start training, I have 30 minutes")
-    assert "**time budget in minutes**: 30" in answer.text and "⚠️ There is no data yet" in answer.text
+    assert "**time for training**: 30 minutes" in answer.text and "⚠️ There is no data yet" in answer.text
     assert chat.project.spec.time_budget_minutes == 30
 
 
@@ -206,7 +206,7 @@ def test_the_sample_does_not_replace_data(chat: Chat, tickets: Path) -> None:
 
 @pytest.mark.parametrize("text", ["yes", "ok", "Sure.", "go ahead please"])
 def test_a_bare_yes_takes_what_was_offered_and_only_that(chat: Chat, tickets: Path, text: str) -> None:
-    assert "I did not find" in chat.say(text).text, "the welcome offers a choice"
+    assert chat.say(text).text.endswith("What kind of task is it?"), "the welcome offers a choice"
     chat.say("", tickets)
     chat.say("what do you advise?")
     answer = chat.say(text)
@@ -337,7 +337,7 @@ def test_what_is_done_in_a_panel_is_known_to_the_chat(chat: Chat, tickets: Path)
     panel(chat.id, {"task": "classification"})
     chat.conversation.note(chat.id, "From the Task panel. I noted: a kind.", ("Start training",))
     assert (chat.turns[-1].role, chat.turns[-1].options) == ("assistant", ("Start training",))
-    assert "CSV or JSONL" in chat.say("the weather is fine").text, "it asks for data, not for the kind again"
+    assert "Which answers" in chat.say("the weather is fine").text, "it asks for labels, not for the kind again"
     chat.pipeline.add_file(chat.id, tickets)
     chat.pipeline.save_prompt(chat.id, system="From the panel.", template="Q: {{ input }}", reason="edited")
     chat.say("prompt: From the chat.")

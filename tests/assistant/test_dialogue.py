@@ -10,19 +10,26 @@ from typing import Any
 
 import pytest
 
-from assistant.dialogue import wording
-from assistant.dialogue.reader import ACTS, read
+from assistant.dialogue import interview, wording
+from assistant.dialogue.mind import ACTS, Context, Reading
+from assistant.dialogue.offline.mind import OfflineMind
 from assistant.project import DataSource, Project
 from prompts.spec import TaskSpec
 from trainers.data import Mapping
 
+MIND = OfflineMind()
 NEW = TaskSpec()
 CLASSIFIES = NEW.updated("said", task="classification", description="Route tickets to teams")
 EXTRACTS = NEW.updated("said", task="extraction", description="Read invoices")
 DEPARTMENTS = ("billing", "delivery", "technical")
 
+
+def read(text: str, spec: TaskSpec) -> Reading:
+    return MIND.read(text, Context(spec=spec))
+
+
 # First messages that describe a task: the kind, and what else was said in so many words.
-DESCRIPTIONS: list[tuple[str, str | None, dict[str, Any]]] = [
+DESCRIPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "Route support tickets to a team. Labels: billing, delivery, technical",
         "classification",
@@ -58,23 +65,26 @@ DESCRIPTIONS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("Start training now so that a model can categorize my mails", "classification", {}),
     ("Train the model to answer questions about our product", "question_answering", {}),
     ("An assistant that answers customer questions politely", "question_answering", {}),
-    ("Extract name, date and total from invoices as JSON", "extraction", {"fields": ("name", "date", "total")}),
+    ("Extract name, date and total from invoices", "extraction", {"fields": ("name", "date", "total")}),
     ("Parse ads. Keys: product, price and currency", "extraction", {"fields": ("product", "price", "currency")}),
     (
-        "Pull the order data out: JSON with the fields order number and date",
+        "Pull the order data out, with the fields order number and date",
         "extraction",
         {"fields": ("order number", "date")},
     ),
-    ("Translate support tickets into German", "translation", {"language": "German"}),
-    ("Translate our menus into German, French and Spanish", "translation", {"language": "German"}),
+    ("Translate support tickets into German", "translation", {"language": "de"}),
+    ("Translate our menus into German, French and Spanish", "translation", {"language": "de"}),
     ("Summarize a progress report", "summarization", {}),
     ("Generate a report from lab results", "generation", {}),
     ("Write polite replies to customer emails", "generation", {}),
-    ("Rewrite my mails in a friendly tone", "rewriting", {}),
+    ("Rewrite my mails in a friendly tone", "rewriting", {"tone": "friendly"}),
     ("Turn questions into SQL for our database", "code", {}),
     ("A chatbot for our shop", "chat", {}),
-    ("I want a model that tells whether a comment is toxic or harmless", None, {}),
-    ("We run a chemistry lab and each sample's results need a hazard level that an expert would give them", None, {}),
+    (
+        "I want a model that tells whether a comment is toxic or harmless",
+        "classification",
+        {"labels": ("toxic", "harmless")},
+    ),
     (
         "Classify as urgent or calm. I have 3,000 examples and 30 minutes on an RTX 3060, 12 GB, data must not leave",
         "classification",
@@ -82,6 +92,7 @@ DESCRIPTIONS: list[tuple[str, str | None, dict[str, Any]]] = [
             "labels": ("urgent", "calm"),
             "examples": 3000,
             "time_budget_minutes": 30.0,
+            "device": "cuda",
             "gpu_memory_gb": 12.0,
             "local_only": True,
         },
@@ -105,10 +116,10 @@ FACTS: list[tuple[str, dict[str, Any]]] = [
     ("an hour", {"time_budget_minutes": 60.0}),
     ("wait a minute", {}),
     ("24 hours of messages", {}),
-    ("a GPU with 8GB", {"gpu_memory_gb": 8.0}),
-    ("24 GB GPU", {"gpu_memory_gb": 24.0}),
+    ("a GPU with 8GB", {"gpu_memory_gb": 8.0, "device": "cuda"}),
+    ("24 GB GPU", {"gpu_memory_gb": 24.0, "device": "cuda"}),
     ("16 GB of RAM", {}),
-    ("16 GB RAM and no GPU", {}),
+    ("16 GB RAM and no GPU", {"device": "cpu"}),
     ("my file is 2 GB", {}),
     ("The data may not leave this machine", {"local_only": True}),
     ("local only", {"local_only": True}),
@@ -118,7 +129,7 @@ FACTS: list[tuple[str, dict[str, Any]]] = [
     ("we have private customers", {}),
     ("labels: a, b, c, I have 5k rows", {"labels": ("a", "b", "c"), "examples": 5000}),
     ("labels: billing, returns, 3,000 rows", {"labels": ("billing", "returns"), "examples": 3000}),
-    ("The answer is JSON with keys name, price and currency", {"fields": ("name", "price", "currency")}),
+    ("JSON with keys name, price and currency", {"fields": ("name", "price", "currency"), "output_format": "json"}),
 ]  # fmt: skip
 
 # Messages that ask for something now, and what they state on the way.
@@ -146,8 +157,12 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("Could you please show me the report of the last training?", "report", {}),
     ("did it get better?", "report", {}),
     ("compare both", "compare", {}),
-    ("hello there", "help", {}),
     ("What can I do?", "help", {}),
+    ("look at the data", "profile", {}),
+    ("why?", "why", {}),
+    ("undo that", "back", {}),
+    ("start over", "restart", {}),
+    ("skip this question", "skip", {}),
 ]
 
 NOTHING = [
@@ -161,18 +176,17 @@ NOTHING = [
     "do not start training yet",
     "my sample size is 300",
     "stop words should be removed",
-    "prompt the user for a name",
 ]
 
 
 @pytest.mark.parametrize(("text", "task", "said"), DESCRIPTIONS, ids=lambda value: str(value)[:40])
-def test_a_description_becomes_facts_and_starts_nothing(text: str, task: str | None, said: dict[str, Any]) -> None:
+def test_a_description_becomes_facts_and_starts_nothing(text: str, task: str, said: dict[str, Any]) -> None:
     reading = read(text, NEW)
-    kind = {"task": task} if task else {}
-    assert reading.said == {**said, **kind, "description": text}
+    assert {**reading.inferred, **reading.said}["task"] == task
+    assert {name: value for name, value in reading.said.items() if name != "task"} == {**said, "description": text}
     assert reading.act is None
     assert reading.prompt is None
-    assert ("output_format" in reading.inferred) == (task is not None)
+    assert "output_format" in reading.inferred
 
 
 @pytest.mark.parametrize(("text", "said"), FACTS)
@@ -229,7 +243,7 @@ def test_a_kind_once_said_is_changed_only_by_naming_another(text: str, said: dic
 
 
 def test_lists_are_labels_only_where_the_task_is_to_choose_one() -> None:
-    assert read("labels: a, b", EXTRACTS).said == {}
+    assert "labels" not in read("labels: a, b", EXTRACTS).said
     assert read("the keys are a, b and c", EXTRACTS).said == {"fields": ("a", "b", "c")}
     assert read("labels: a, b", NEW).inferred == {"task": "classification", "output_format": "label"}
 
@@ -266,13 +280,22 @@ BUTTONS: dict[str, str] = {
     "Extraction": "extraction",
     "Summarization": "summarization",
     "Text generation": "generation",
+    "Rewriting": "rewriting",
+    "Answering questions": "question_answering",
+    "Go back": "back",
+    "Skip": "skip",
+    "They are in my data": "skip",
+    "Not now": "skip",
 }
+# What these set stands in the interview's own tests.
+FACT_BUTTONS = {"I have none yet", "English", "German", "French", "Spanish"}
 
 
 def offered() -> set[str]:
     """Every tuple of plain texts in the files that offer buttons, and every one that a panel gives to `note`."""
     root = Path(wording.__file__).parents[1]
-    trees = [ast.parse(path.read_text("utf-8")) for path in (root / "conversation.py", Path(wording.__file__))]
+    files = (root / "conversation.py", root / "acts.py", Path(wording.__file__), Path(interview.__file__))
+    trees = [ast.parse(path.read_text("utf-8")) for path in files]
     panels = [ast.parse(path.read_text("utf-8")) for path in sorted((root / "ui").glob("*.py"))]
     notes = [
         call
@@ -284,15 +307,17 @@ def offered() -> set[str]:
 
 
 def text_tuples(tree: ast.AST) -> Iterator[list[str]]:
+    """Tuples of plain texts, named ones and further tuples among them: `(SAMPLE, "Skip")`, `(*options, "Skip")`."""
+    named = (ast.Name, ast.Attribute, ast.Starred)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Tuple):
+        if isinstance(node, ast.Tuple) and not any(isinstance(item, ast.Tuple) for item in node.elts):
             texts = [item.value for item in node.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
-            if len(texts) == len(node.elts) and all(texts):
+            if len(texts) == sum(not isinstance(item, named) for item in node.elts) and all(texts):
                 yield texts
 
 
 def test_the_buttons_are_those_in_the_code() -> None:
-    assert offered() == set(BUTTONS)
+    assert offered() == set(BUTTONS) | FACT_BUTTONS
 
 
 @pytest.mark.parametrize("spec", [NEW, CLASSIFIES], ids=["new", "known"])
@@ -312,9 +337,9 @@ def test_what_was_understood_says_who_said_it_and_what_it_was() -> None:
     after = after.updated("inferred", examples=12)
     assert wording.understood(before, after).splitlines() == [
         "I noted:",
-        "- **labels**: x, y (was a, b), you said",
+        "- **labels**: ~~a, b~~ → x, y, you said",
         "- **examples**: 12, I assume",
-        "- **time budget in minutes**: 30, you said",
+        "- **time for training**: 30 minutes, you said",
         "- **stays on this machine**: yes, you said",
     ]
     assert wording.understood(after, after) == ""
@@ -335,7 +360,8 @@ DATA = DataSource(path=Path("x.csv"), name="x.csv", columns=Mapping(input="a", o
     ("known", "question", "option"),
     [
         ({}, "What kind of task", "Classification"),
-        ({"spec": CLASSIFIES}, "CSV or JSONL", "Start with the sample project"),
+        ({"spec": CLASSIFIES}, "Which answers are allowed", "They are in my data"),
+        ({"spec": CLASSIFIES, "skipped": ("labels",)}, "CSV or JSONL", "Start with the sample project"),
         ({"spec": CLASSIFIES, "data": DATA}, "What next", "What do you advise?"),
         ({"spec": CLASSIFIES, "data": DATA, "run_id": "r"}, "What next", "Show the report"),
     ],

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from assistant.pipeline import NEW_PROJECT, Pipeline
+from assistant.pipeline import Pipeline
 from assistant.project import ArmAnswer, Project, Turn, Vote
 from assistant.samples import SAMPLE_NAME
+from assistant.workbench import NEW_PROJECT
 from prompts.chat_model import Message
 from prompts.errors import DataError, ModelError, PromptError, RunError, TunewrightError
 from prompts.templates import starting_prompt

@@ -65,13 +65,15 @@ class RunningApp:
 
 
 @contextmanager
-def running_app(home: Path, engine: str) -> Iterator[RunningApp]:
-    """`tunewright app` on a free port with its own home and cache, stopped at the end."""
+def running_app(home: Path, engine: str, **settings: str) -> Iterator[RunningApp]:
+    """`tunewright app` on a free port with its own home and cache, stopped at the end. `settings` go to its
+    environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folders = {"TUNEWRIGHT_HOME": str(home / "home"), "TUNEWRIGHT_CACHE": str(home / "cache")}
-    env = {**os.environ, **folders, "TUNEWRIGHT_ENGINE": engine}
+    ours = {"DATABASE_URL": "", "TUNEWRIGHT_USERS": "", "TUNEWRIGHT_ENGINE": engine}  # never the person's own
+    env = {**os.environ, **folders, **ours, **settings}
     command = [sys.executable, "-m", "assistant", "app", "--no-open", "--port", str(port)]
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"app-{engine}.log").open("wb") as log:

@@ -94,7 +94,7 @@ def test_the_first_message_becomes_a_task(app: RunningApp, page: Page, tiny_mode
     page.get_by_text("Change it").click()
     page.locator("#base-model input").fill(str(tiny_model))
     page.locator("#base-model input").press("Enter")
-    page.get_by_role("textbox", name="What goes in").fill("support ticket")
+    page.get_by_role("textbox", name="What goes in", exact=True).fill("support ticket")
     page.get_by_role("button", name="Save the task").click()
     expect(page.locator("#chat")).to_contain_text("From the Task panel.")
     expect(page.locator("#chat")).to_contain_text(str(tiny_model))

@@ -1,0 +1,228 @@
+"""What a person can have done from the chat: each act does one thing to the project and says so.
+
+Owns the acts. Refuses to read messages (a mind's work) and to decide which act is meant (the conversation's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from assistant.dialogue import wording
+from assistant.dialogue.interview import question_about
+from assistant.dialogue.mind import Act
+from assistant.dialogue.wording import Answer
+from assistant.measuring import Measurement
+from assistant.pipeline import Pipeline
+from assistant.project import Project
+from trainers.status import ENDED
+
+WARNING = "⚠️"
+Note = Callable[[str, str, tuple[str, ...]], None]
+
+
+class Acts:
+    """The acts, by name, on any project. `note` tells the chat what came later of something begun here."""
+
+    def __init__(self, pipeline: Pipeline, note: Note) -> None:
+        self._pipeline = pipeline
+        self._note = note
+        self._by_name: dict[Act, Callable[[str], Answer]] = {
+            "sample": self._sample,
+            "profile": self._profile,
+            "measure": self._measure,
+            "few_shot": self._few_shot,
+            "recommend": self._recommend,
+            "train": self._train,
+            "confirm": self._confirm,
+            "cancel": self._cancel,
+            "status": self._status,
+            "report": self._report,
+            "compare": self._compare,
+            "help": lambda id: (wording.HELP, self._next(id)[1]),
+            "why": self._why,
+            "back": self._back,
+            "restart": self._restart,
+            "skip": self._skip,
+        }
+
+    def do(self, act: Act, id: str) -> Answer:
+        """Carry out an act. Raises a `TunewrightError` where it cannot be done."""
+        return self._by_name[act](id)
+
+    def _next(self, id: str) -> Answer:
+        return wording.next_step(self._pipeline.project(id))
+
+    # The interview
+
+    def _why(self, id: str) -> Answer:
+        project = self._pipeline.project(id)
+        question = question_about(project.asked)
+        if question is None:
+            return "I asked nothing just now. The reasons for my advice stand in **Strategy**.", self._next(id)[1]
+        text, options = self._next(id)
+        return f"{question.why}\n\n{text}", options
+
+    def _skip(self, id: str) -> Answer:
+        project = self._pipeline.project(id)
+        if project.asked is None:
+            return "There is no open question. " + self._next(id)[0], self._next(id)[1]
+        self._pipeline.change(id, skipped=(*project.skipped, project.asked), asked=None)
+        text, options = self._next(id)
+        return f"Skipped; you can tell me later. {text}", options
+
+    def _back(self, id: str) -> Answer:
+        before = self._pipeline.project(id)
+        after = self._pipeline.go_back(id)
+        if after is None:
+            return "There is nothing to go back to.", self._next(id)[1]
+        changed = wording.understood(before.spec, after.spec).removeprefix("I noted:\n")
+        text, options = self._next(id)
+        return "\n\n".join(part for part in ["I took the last change back.", changed, text] if part), options
+
+    def _restart(self, id: str) -> Answer:
+        self._pipeline.start_over(id)
+        self._pipeline.go_to(id, "Task")
+        return "A clean sheet; `go back` returns to where we were.\n\n**What should the model do?**", (
+            "Go back",
+            wording.SAMPLE,
+        )
+
+    # Data
+
+    def _sample(self, id: str) -> Answer:
+        self._pipeline.start_sample(id)
+        told = self.told_data(id)
+        return (
+            "The sample project: tickets of an online electronics shop, to be routed to six teams.\n\n" + told,
+            self._next(id)[1],
+        )
+
+    def _profile(self, id: str) -> Answer:
+        told = self.told_data(id)
+        self._pipeline.go_to(id, "Data")
+        return told, self._next(id)[1]
+
+    def told_data(self, id: str) -> str:
+        """What is in the data, in a few lines."""
+        project = self._pipeline.go_to(id, "Prompt")
+        profile = self._pipeline.profile(project)
+        assert project.data is not None  # or the profile would have raised
+        columns = project.data.columns
+        lines = [
+            f"**{project.data.name}**: {profile.usable} examples; `{columns.input}` goes in, `{columns.output}` is the "
+            f"answer. Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."
+        ]
+        if profile.labels:
+            counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:12])
+            lines.append(f"{len(profile.labels)} labels: {counts}.")
+        lines += [f"- {finding.text}" for finding in profile.findings]
+        lines.append("I wrote a first prompt; it is in **Prompt**, with rows exactly as the model will see them.")
+        return "\n\n".join(lines)
+
+    # The prompt
+
+    def _measure(self, id: str) -> Answer:
+        measurement = self.measure(id)
+        self._pipeline.go_to(id, "Prompt")
+        return f"I ask the base model {measurement.total} dev rows. The score comes in the **Prompt** panel.", ()
+
+    def measure(self, id: str) -> Measurement:
+        """Measure the current prompt in the background; the chat tells the score when it is there."""
+        before = self._pipeline.measurements.get(id)
+        measurement = self._pipeline.start_measuring(id)
+
+        def tell(done: Measurement) -> None:
+            if done.score:
+                told = f"Prompt version `{done.prompt_id}`: {done.metric} {done.score} on the dev rows."
+                self._note(id, told, ("What do you advise?", "Add examples"))
+            elif done.error:
+                told = f"{WARNING} The prompt could not be measured. {done.error}"
+                self._note(id, told, ("Measure the prompt",))
+
+        if measurement is not before:  # else it was running already, and is told once
+            measurement.when_done(tell)
+        return measurement
+
+    def _few_shot(self, id: str) -> Answer:
+        project = self._pipeline.add_demonstrations(id)
+        self._pipeline.go_to(id, "Prompt")
+        assert project.prompt is not None
+        count = len(project.prompt.demonstrations)
+        return f"The prompt now shows {count} solved examples from the training rows.", ("Measure the prompt",)
+
+    # Strategy and training
+
+    def _recommend(self, id: str) -> Answer:
+        project = self._pipeline.go_to(id, "Strategy")
+        best = self._pipeline.recommend(project)[0]
+        reasons = "\n".join(f"- {reason}" for reason in best.reasons)
+        options: dict[str, tuple[str, ...]] = {
+            "lora": ("Start training",),
+            "few_shot": ("Add examples", "Measure the prompt"),
+            "prompt": ("Compare side by side",),
+            "data": (wording.SAMPLE,) if project.data is None else (),
+        }
+        text = f"My advice: **{best.title}** ({best.cost}).\n{reasons}\n\nAll options are in **Strategy**."
+        return text, options[best.kind]
+
+    def _train(self, id: str) -> Answer:
+        return self.what_will_happen(id), ("Yes, start training", "What do you advise?")
+
+    def what_will_happen(self, id: str) -> str:
+        """Data, model, size and minutes of the plan that Start will follow. Raises `DataError` without data."""
+        project = self._pipeline.project(id)
+        plan = self._pipeline.plan(project)
+        cost = self._pipeline.cost_of(project, plan)
+        return (
+            f"Start will train **LoRA, rank {plan.strategy.r}**, on **{self._pipeline.base(project).name}** with "
+            f"{cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: {cost}, "
+            f"including the test on {cost.test_rows} held-out rows. "
+            f"The serving engine stops meanwhile."
+        )
+
+    def _confirm(self, id: str) -> Answer:
+        run = self._pipeline.start_training(id)
+        return f"Training has begun as run `{run.id}`. It goes on if you close this page or the app.", (
+            "Cancel training",
+        )
+
+    def _cancel(self, id: str) -> Answer:
+        measurement = self._pipeline.measurements.get(id)
+        if measurement and measurement.running:
+            measurement.stop()
+            return "I stop measuring.", ()
+        status = self._pipeline.run_status(self._pipeline.project(id))
+        if status is None or status.state in ENDED:
+            return "Nothing is running.", ()
+        self._pipeline.cancel_training(id)
+        return "I cancel the training.", ("Start training",)
+
+    def _status(self, id: str) -> Answer:
+        status = self._pipeline.run_status(self._pipeline.project(id))
+        if status is None:
+            return "No training was started yet.", ("What do you advise?",)
+        left = f", about {status.seconds_left / 60:.0f} minutes left" if status.seconds_left else ""
+        return f"The training is {status.state} ({status.phase}, {status.fraction:.0%}{left}). {status.message}", ()
+
+    # The result
+
+    def _report(self, id: str) -> Answer:
+        project = self._pipeline.go_to(id, "Report")
+        run = self._pipeline.tuned_run(project)
+        return self.verdict(project), ("Compare side by side",) if run and run.report() else ()
+
+    def _compare(self, id: str) -> Answer:
+        self._pipeline.go_to(id, "Compare")
+        return "Write a message in **Compare**; base and tuned model answer at the same time.", ()
+
+    def verdict(self, project: Project) -> str:
+        """Whether the latest tuned model is better, with the figures."""
+        run = self._pipeline.tuned_run(project)
+        report = run.report() if run else None
+        if report is None:
+            return "There is no report yet. It comes at the end of a training."
+        words = {"better": "Yes, it got better.", "worse": "It got worse.", "cannot tell": "I cannot tell yet."}
+        return (
+            f"**{words[report.comparison.verdict]}** {report.metric} on {report.tuned.n} held-out rows: base "
+            f"{report.base}, tuned {report.tuned}."
+        )
