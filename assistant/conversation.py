@@ -27,6 +27,7 @@ from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
 from prompts.errors import ModelError, TunewrightError
+from trainers.data import labels_of
 from trainers.status import ENDED
 
 _YES = re.compile(
@@ -138,7 +139,7 @@ class Conversation:
     def _meant(self, id: str, text: str) -> str:
         """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
         offered = self._offered(id)
-        clear = offered and (len(offered) == 1 or offered[0].startswith("Yes"))
+        clear = offered and (len(offered) == 1 or offered[0].startswith("Yes")) and offered[0] != wording.SAMPLE
         return offered[0] if clear and _YES.fullmatch(text) else text
 
     # What a message changes
@@ -166,9 +167,21 @@ class Conversation:
         if after.stage == "Task" and after.spec.task and after.data is None and after.spec != before.spec:
             self._pipeline.go_to(id, "Data")
         told = wording.understood(before.spec, after.spec)
+        if after.data is not None and after.spec.labels != before.spec.labels:
+            told += self._other_labels(after)
         if "base_model" in reading.said and after.data is not None:  # else it is fetched when data is there
             told += f"\n\n{self._tried(partial(self._fetched, after))[0]}"
         return told
+
+    def _other_labels(self, project: Project) -> str:
+        """What to say where the labels that the person named are not those of the data."""
+        missing = set(labels_of(self._pipeline.examples(project))) - set(project.spec.labels)
+        if not missing:
+            return ""
+        names = ", ".join(f"`{label}`" for label in sorted(missing)[:6])
+        return (
+            f"\n\n{WARNING} The data still says {names}. Change it there too, or the scores will count these as wrong."
+        )
 
     def _fetched(self, project: Project) -> Answer:
         try:

@@ -115,7 +115,9 @@ class Workbench:
         project = self.project(id)
         if project.data is not None and project.name != SAMPLE_NAME:
             raise DataError("This project has data of its own.", hint="Choose + New first, then the sample.")
-        self.change(id, name=SAMPLE_NAME)
+        # What was said of another task is not true of this one; only the model is the person's choice for both.
+        fresh = TaskSpec().updated("said", **({"base_model": b} if (b := project.spec.base_model) else {}))
+        self.change(id, name=SAMPLE_NAME, spec=fresh, prompt=None, typed=())
         self.edit_spec(id, SAMPLE_FACTS)
         with sample_file() as path:
             return self.add_file(id, path)

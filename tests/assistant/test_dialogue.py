@@ -76,7 +76,7 @@ DESCRIPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("Translate our menus into German, French and Spanish", "translation", {"language": "de"}),
     ("Summarize a progress report", "summarization", {}),
     ("Generate a report from lab results", "generation", {}),
-    ("Write polite replies to customer emails", "generation", {}),
+    ("Write polite replies to customer emails", "generation", {"tone": "polite"}),
     ("Rewrite my mails in a friendly tone", "rewriting", {"tone": "friendly"}),
     ("Turn questions into SQL for our database", "code", {}),
     ("A chatbot for our shop", "chat", {}),

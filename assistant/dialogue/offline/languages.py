@@ -36,11 +36,21 @@ def languages(text: str, task: str | None, spec: TaskSpec, *, correcting: bool) 
         return _codes_in(text) or _direction(names, spec, correcting=correcting)
     facts: dict[str, str] = {}
     for name in names:
-        if role := _role(name):
+        if changed := _changed(name, spec, correcting=correcting):
+            facts.setdefault(changed, name.code)
+        elif role := _role(name):
             # A label or a key has no language: what is "in German" is what comes in.
             answers = task not in ("classification", "extraction") or pattern("out_cue").search(name.before)
             facts.setdefault(role if answers else _FROM, name.code)
     return facts
+
+
+def _changed(name: _Name, spec: TaskSpec, *, correcting: bool) -> str:
+    """The role of a language that only takes another's place: "make it Italian instead"."""
+    in_place = pattern("instead").match(name.after) or not re.search(r"\w", name.after)
+    if not in_place or not (correcting or pattern("instead").match(name.after)):
+        return ""
+    return _INTO if spec.language else _FROM if spec.input_language else ""
 
 
 def names_two_ways(text: str) -> bool:
@@ -49,13 +59,18 @@ def names_two_ways(text: str) -> bool:
         return True
     names = _names_in(text)
     pairs = [(one, two) for one in names for two in names if one.code != two.code and one.sentence == two.sentence]
-    ways = [pair for pair in pairs if _directed(pair[1]) == _INTO and not _joined(*pair)]
+    ways = [pair for pair in pairs if _brought_into(pair[1]) and not _joined(*pair)]
     return bool(ways) and not pattern("answers_or_sums_up").search(fold(text))
 
 
 def names_a_target(text: str) -> bool:
     """Whether a text names a language that something may be brought into."""
-    return bool(_codes_in(text)) or any(_directed(name) == _INTO for name in _names_in(text))
+    return bool(_codes_in(text)) or any(_brought_into(name) for name in _names_in(text))
+
+
+def _brought_into(name: _Name) -> bool:
+    """Whether something becomes this language; "into plain English" only changes its style."""
+    return _directed(name) == _INTO and not pattern("style").search(name.before)
 
 
 def _joined(one: _Name, two: _Name) -> bool:
@@ -153,7 +168,9 @@ def _settle(name: _Name, facts: dict[str, str], spec: TaskSpec, *, correcting: b
     if name.code in facts.values():
         return
     known = {_FROM: facts.get(_FROM) or spec.input_language, _INTO: facts.get(_INTO) or spec.language}
-    if correcting and known[_INTO] and _INTO not in facts:
+    # "Portuguese, not Spanish": the one named takes the other's place.
+    instead = pattern("instead").match(name.after)
+    if (correcting or instead) and known[_INTO] and _INTO not in facts:
         facts[_INTO] = name.code
     elif not known[_FROM]:
         facts[_FROM] = name.code

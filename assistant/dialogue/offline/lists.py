@@ -114,7 +114,7 @@ def _heaviest(
         weight = worth + weigh(listed) + 1.0 * whole
         if weight >= enough and weight > best:
             best, items = weight, _without_noun(listed.items)
-    return items
+    return _without_object(items)
 
 
 def _without_noun(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,6 +123,16 @@ def _without_noun(items: tuple[str, ...]) -> tuple[str, ...]:
     head, _, noun = last.rpartition(" ")
     counted = re.fullmatch(lexicon()["examples_noun"], fold(noun)) and all(" " not in item for item in others)
     return (*others, head) if head and counted else items
+
+
+def _without_object(items: tuple[str, ...]) -> tuple[str, ...]:
+    """ "Is it toxic, yes/no", "the mood of diary entries, happy, sad or angry": what is judged is no answer."""
+    if len(items) < 3:
+        return items
+    first, *others = items
+    judged = re.fullmatch(rf".*\b(?:{lexicon()['examples_noun']})", fold(first)) and " " in first
+    asked = any({fold(item) for item in others} == answers for answers in _YES_AND_NO)
+    return tuple(others) if asked or (judged and all(" " not in item for item in others)) else items
 
 
 def _label_starts(text: str, *, asked: bool) -> list[tuple[int, float]]:

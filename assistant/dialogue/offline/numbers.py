@@ -20,6 +20,12 @@ _SCALED = re.compile(
 )
 _PRODUCT = re.compile(r"(?<![\w.,])(\d{1,2}) ?(?:x|mal|fois|times|veces|por|\*) ?(\d{2,6})(?![\w.,]*\d)")
 _NUMBER = re.compile(r"(?<![\w./:-])(?:[.]\d+|\d+(?:[.,]\d+)?)(?![\w]*\d*/)")
+# The library leaves a lone "two" in words, as most are no amounts; before a unit it is one.
+_SMALL = {"two": 2, "three": 3, "zwei": 2, "drei": 3, "deux": 2, "trois": 3, "dos": 2, "tres": 3}
+_MEASURED = re.compile(
+    rf"\b({'|'.join(_SMALL)})(?= (?:second|sekund|segund|minut|hour|stund|heur|hora|day|tag|jour|dia|gpus?\b|thousand|tausend|mil\b))",
+    re.IGNORECASE,
+)
 _SOME = re.compile(r"\bun[oa]s\b", re.IGNORECASE)
 
 
@@ -45,7 +51,7 @@ def in_digits(text: str, language: Language) -> str:
     """Folded text in which every number stands as plain digits, with a point for decimals."""
     # Idioms and "9 mil" first: read word by word they would become "9 1000".
     plain = _SCALED.sub(_scaled, _without_idioms(text))
-    plain = fold(_words_to_digits(plain, language))
+    plain = _MEASURED.sub(lambda found: str(_SMALL[fold(found.group())]), fold(_words_to_digits(plain, language)))
     plain = _GROUPED.sub(lambda found: re.sub(r"\D", "", found.group()), _SCALED.sub(_scaled, plain))
     return _PRODUCT.sub(lambda found: str(int(found.group(1)) * int(found.group(2))), plain)
 

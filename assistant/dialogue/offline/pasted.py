@@ -20,7 +20,7 @@ from trainers.data import guess_mapping, table_of
 Rows = tuple[Demonstration, ...]
 
 _BULLET = r"^\s*(?:[-*•]\s|\d+[.)]\s)?\s*"
-_ARROW = re.compile(rf"{_BULLET}(?P<input>\S.*?)\s*(?:=>|->|→|⇒|\t| \| )\s*(?P<output>\S.*)$")
+_ARROW = re.compile(rf"{_BULLET}(?P<input>\S.*?)\s*(?:=>|->|→|⇒|\t)\s*(?P<output>\S.*)$")
 _LABELLED = re.compile(rf"{_BULLET}(?:(?P<input>\S.{{3,}}?)\s*:|\"(?P<quoted>[^\"]+)\"\s*[,;])\s*(?P<output>[^,:;]+)$")
 _ASKED, _ANSWERED = "q|question|input|frage|pregunta|in", "a|answer|output|label|antwort|réponse|reponse|respuesta|out"
 _PAIR = re.compile(

@@ -17,10 +17,13 @@ _DATA_FROM = {"line": 60, "lign": 60, "sent": 60, "phra": 60, "satz": 60, "zeil"
 _AND = re.compile(r"^(?:and|und|et|y) ", re.IGNORECASE)
 _JOINTS = re.compile(
     r", (?=(?:and|und|et|y|but|aber|mais|pero)\b)"
+    r"|, (?=(?:always|immer|toujours|siempre)\b)"
     r"|\b(?:and|und|et|y) (?=(?:never|nie|niemals|jamais|nunca|must|always|immer)\b)"
 )
 _ADDS_EACH = re.compile(r"[^.,;\n]{0,12}?\b(?:max\w*|at most|each|hochstens|au plus|como maximo|como mucho)\b")
-_COUNTED = re.compile(r"(?P<number>(?:half a|eine halbe|une demi|[\w']+))[ -](?:short |kurze[nr]? |ganze )?$")
+_COUNTED = re.compile(
+    r"(?:\d+ ?(?:-|to|bis|a) ?)?(?P<number>(?:half a|eine halbe|une demi|[\w']+))[ -](?:short |kurze[nr]? |ganze )?$"
+)
 
 
 def never_in(text: str) -> tuple[str, ...]:
@@ -110,4 +113,4 @@ def _limit_start(text: str, folded: str, unit: re.Match[str], language: Language
     cue = re.search(rf"\b{lexicon()['limit_before']}\s(?:~\s?)?$", folded[: number.start()])
     if not cue and pattern("not_limit_before").search(folded[: number.start()]):
         return None
-    return cue.start() if cue else number.start("number")
+    return cue.start() if cue else number.start()

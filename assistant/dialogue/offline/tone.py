@@ -78,4 +78,5 @@ def _is_all_tone(clause: str) -> bool:
 
 def _made(before: str, after: str) -> bool:
     first, last = lexicon()["tone_made"].split("|^")
-    return bool(re.search(first, before) or re.match(last, after))
+    of_answer = re.match(rf"\s+(?:[\w-]+\s+)?{lexicon()['out_noun']}\b", after)
+    return bool(re.search(first, before) or re.match(last, after) or of_answer)
