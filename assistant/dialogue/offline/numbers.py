@@ -22,10 +22,8 @@ _PRODUCT = re.compile(r"(?<![\w.,])(\d{1,2}) ?(?:x|mal|fois|times|veces|por|\*) 
 _NUMBER = re.compile(r"(?<![\w./:-])(?:[.]\d+|\d+(?:[.,]\d+)?)(?![\w]*\d*/)")
 # The library leaves a lone "two" in words, as most are no amounts; before a unit it is one.
 _SMALL = {"two": 2, "three": 3, "zwei": 2, "drei": 3, "deux": 2, "trois": 3, "dos": 2, "tres": 3}
-_MEASURED = re.compile(
-    rf"\b({'|'.join(_SMALL)})(?= (?:second|sekund|segund|minut|hour|stund|heur|hora|day|tag|jour|dia|gpus?\b|thousand|tausend|mil\b))",
-    re.IGNORECASE,
-)
+_UNITS = r"second|sekund|segund|minut|hour|stund|heur|hora|day|tag|jour|dia|gpus?\b|thousand|tausend|mil\b"
+_MEASURED = re.compile(rf"\b({'|'.join(_SMALL)})(?= (?:{_UNITS}))", re.IGNORECASE)
 _SOME = re.compile(r"\bun[oa]s\b", re.IGNORECASE)
 
 
