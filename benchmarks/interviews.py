@@ -1,7 +1,7 @@
 """How well the offline mind understands what people type, field by field.
 
     python -m benchmarks.interviews                                  the sets in tests/interviews
-    python -m benchmarks.interviews ../shared/data/interviews/dev.jsonl
+    python -m benchmarks.interviews PATH.jsonl                       any others in the same form
     python -m benchmarks.interviews --kinds                          the kind of task: words, classifier, both
     python -m benchmarks.interviews --kinds --embedded               the same, and the embedded model on 60 rows
     python -m benchmarks.interviews --wrong english                  what went wrong there, row by row
@@ -29,7 +29,7 @@ from benchmarks.kinds import kinds_table
 from prompts.spec import TaskSpec
 
 SETS = Path(__file__).parent.parent / "tests" / "interviews"
-OPEN = ("english", "german", "french", "spanish", "english2", "german2", "french2", "spanish2")
+OPEN = ("english", "german", "french", "spanish", "english2", "german2", "french2", "spanish2", "everyday", "everyday2")
 ALL_SETS = tuple(SETS / f"{name}.jsonl" for name in (*OPEN, "heldout"))
 # Not scored: the person's own words, and what is only noted from them.
 _UNSCORED = {"description", "input", "output", "origins"}

@@ -29,7 +29,7 @@ class Question:
 QUESTIONS = (
     Question(
         "task",
-        "What kind of task is it?",
+        "What kind of task is it? The kind decides how an answer is scored and what teaches it best.",
         "What kind of task is it?",
         "The kind decides what an answer looks like, how it is scored, and which ways of teaching come into question.",
         ("Classification", "Extraction", "Summarization", "Rewriting", "Text generation", "Answering questions"),
@@ -37,7 +37,8 @@ QUESTIONS = (
     ),
     Question(
         "labels",
-        "Which answers are allowed? A list such as `billing, delivery, other` will do.",
+        "Which answers are allowed? A list such as `billing, delivery, other` will do; the prompt names them, and each "
+        "is scored by itself.",
         "Which answers are allowed?",
         "With the labels in the prompt the model cannot invent others, and accuracy can be measured label by label. "
         "If they stand in your data, I read them there.",
@@ -46,7 +47,7 @@ QUESTIONS = (
     ),
     Question(
         "fields",
-        "Which keys should the JSON have?",
+        "Which keys should the JSON have? The prompt names them, and each is scored by itself.",
         "Which keys should the JSON have?",
         "The keys go into the prompt, and each is scored by itself. If they stand in your data, I read them there.",
         ("They are in my data",),
@@ -54,7 +55,7 @@ QUESTIONS = (
     ),
     Question(
         "language",
-        "Into which language?",
+        "Into which language? The prompt has to name it.",
         "Into which language?",
         "The prompt names it, and a model that is weak in it is a reason for another base model.",
         ("English", "German", "French", "Spanish"),
@@ -63,7 +64,7 @@ QUESTIONS = (
     Question(
         "examples",
         "Now some examples with the right answer: drop a CSV or JSONL file here, or paste them, one a line, as "
-        f"`input -> answer`. {ENOUGH_ROWS} are enough to start.",
+        f"`input -> answer`. I measure on them, and a training learns from them; {ENOUGH_ROWS} are enough to start.",
         "And examples, as a file or as `input -> answer`?",
         "Examples are what I measure on, and what a training learns from. Without them nobody can say whether a prompt "
         "or a training made anything better.",

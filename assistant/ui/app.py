@@ -200,6 +200,8 @@ class _StatusBar:
         pipeline = self._desk.pipeline
         status = pipeline.run_status(project)
         parts = [str(detect()), pipeline.engines.title()]
+        if chosen := pipeline.settings.chat_model:
+            parts.append(f"chat read by {chosen.model}")
         if status and status.state not in ENDED:
             left = f", {status.seconds_left / 60:.0f} min left" if status.seconds_left else ""
             parts.append(f"run: {status.phase} {status.fraction:.0%}{left}")

@@ -206,7 +206,7 @@ def test_the_sample_does_not_replace_data(chat: Chat, tickets: Path) -> None:
 
 @pytest.mark.parametrize("text", ["yes", "ok", "Sure.", "go ahead please"])
 def test_a_bare_yes_takes_what_was_offered_and_only_that(chat: Chat, tickets: Path, text: str) -> None:
-    assert chat.say(text).text.endswith("What kind of task is it?"), "the welcome offers a choice"
+    assert chat.say(text).text.endswith("what teaches it best."), "the welcome offers a choice"
     chat.say("", tickets)
     chat.say("what do you advise?")
     answer = chat.say(text)

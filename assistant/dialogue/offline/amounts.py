@@ -26,7 +26,7 @@ def amounts(text: str, language: Language, spec: TaskSpec, *, correcting: bool) 
     found = [number for number in numbers(text, language)[:_MOST] if not _in_reference(number)]
     facts: dict[str, Any] = hardware(fold(text))
     facts |= _memory(found, facts)
-    facts |= _durations(found)
+    facts |= _durations(found, changes_budget=correcting and spec.time_budget_minutes is not None)
     facts |= _target(found)
     if facts.get("device") in ("cpu", "mps") and spec.gpu_memory_gb:
         facts["gpu_memory_gb"] = None
@@ -57,7 +57,7 @@ def _memory(found: list[Number], known: dict[str, Any]) -> dict[str, Any]:
 # Durations
 
 
-def _durations(found: list[Number]) -> dict[str, Any]:
+def _durations(found: list[Number], *, changes_budget: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for number in found:
         unit = pattern("duration_unit").match(number.after)
@@ -66,7 +66,8 @@ def _durations(found: list[Number]) -> dict[str, Any]:
         seconds = number.value * _unit_seconds(unit.group(1))
         if seconds >= _MINUTE and _not_ours(number, number.after[unit.end() :]):
             continue
-        facts |= _duration(seconds, _clause(number), unit.group(0).strip())
+        limit = _duration(seconds, _clause(number), unit.group(0).strip())
+        facts |= limit or ({"time_budget_minutes": seconds / 60} if changes_budget and seconds >= _MINUTE else {})
     return facts
 
 

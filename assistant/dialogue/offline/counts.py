@@ -78,7 +78,9 @@ def _labelled_at(after: str) -> bool:
 
 def _weight_of_noun(number: Number, before: str, after: str) -> float:
     noun = lexicon()["examples_noun"]
-    if re.match(rf"^\W*(?:{noun}|{lexicon()['small_noun']})\b", after) or pattern("of_them").match(after):
+    if re.match(rf"^\W*(?:{noun}|{lexicon()['small_noun']})\b", after) or pattern("of_them").match(
+        number.after.replace("'", " ")
+    ):
         return _EXPLICIT
     if re.match(rf"^\W*{_BETWEEN}(?:{noun})\b", after):
         return _EXPLICIT

@@ -83,7 +83,9 @@ def _limits(text: str, language: Language) -> list[str]:
     for unit in re.finditer(rf"\b{lexicon()['limit_unit']}\b", folded):
         start = _limit_start(text, folded, unit, language)
         in_compound = folded[unit.start() - 1 : unit.start()] == "-"  # "an 80-word summary"
-        if start is None or (not in_compound and pattern("not_limit_after").match(folded[unit.end() :])):
+        cued = start is not None and bool(re.match(rf"{lexicon()['limit_before']}\b", folded[start:]))
+        goes_on = not in_compound and not cued and pattern("not_limit_after").match(folded[unit.end() :])
+        if start is None or goes_on:
             continue
         end = _ADDS_EACH.match(folded, unit.end())
         found.append(text[start : end.end() if end else unit.end()].strip())
@@ -113,4 +115,6 @@ def _limit_start(text: str, folded: str, unit: re.Match[str], language: Language
     cue = re.search(rf"\b{lexicon()['limit_before']}\s(?:~\s?)?$", folded[: number.start()])
     if not cue and pattern("not_limit_before").search(folded[: number.start()]):
         return None
+    if not cue and written in ("une", "una", "eine", "ein", "un", "einen", "einem"):
+        return None  # "transformer une phrase en formule"
     return cue.start() if cue else number.start()

@@ -79,4 +79,5 @@ def _is_all_tone(clause: str) -> bool:
 def _made(before: str, after: str) -> bool:
     first, last = lexicon()["tone_made"].split("|^")
     of_answer = re.match(rf"\s+(?:[\w-]+\s+)?{lexicon()['out_noun']}\b", after)
-    return bool(re.search(first, before) or re.match(last, after) or of_answer)
+    after_text = re.search(rf"\b{lexicon()['tone_noun']}\s+$", before)
+    return bool(re.search(first, before) or re.match(last, after) or of_answer or after_text)
