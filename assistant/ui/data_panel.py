@@ -12,7 +12,7 @@ import pandas as pd
 
 from assistant.project import Project
 from assistant.ui import html
-from assistant.ui.panel import Desk, guarded
+from assistant.ui.panel import Desk
 from trainers.data import Mapping
 
 _BINS = 12
@@ -46,10 +46,10 @@ class DataPanel:
         self.outputs: list[Any] = [
             self._input, self._output, self._summary, self._labels, self._lengths, self._seen, self._rows
         ]  # fmt: skip
-        desk.then_redraw(self._file.upload(guarded(self._take), [desk.project_id, self._file], None))
+        desk.then_redraw(self._file.upload(desk.edits(self._take), [desk.project_id, self._file], None))
         for column in (self._input, self._output):
             columns = [desk.project_id, self._input, self._output]
-            desk.then_redraw(column.input(guarded(self._map), columns, None))
+            desk.then_redraw(column.input(desk.edits(self._map), columns, None))
 
     def _take(self, id: str, path: str) -> None:
         project = self._desk.pipeline.add_file(id, Path(path))

@@ -36,6 +36,16 @@ class Desk:
         self._waiting.append(event)
         return event
 
+    def edits(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler that changes the project whose id comes first: guarded, and taken back by "go back" in the chat."""
+
+        @functools.wraps(act)
+        def wrapper(id: str, *values: Any) -> Any:
+            with self.pipeline.undoable(id):
+                return act(id, *values)
+
+        return guarded(wrapper)
+
     def connect_redraw(self, connect: Callable[[Any], None]) -> None:
         for event in self._waiting:
             connect(event)

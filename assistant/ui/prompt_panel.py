@@ -45,10 +45,10 @@ class PromptPanel:
         ]  # fmt: skip
         self.measuring = MeasuringPanel(desk, [self._progress, self._answers])
         id = desk.project_id
-        desk.then_redraw(save.click(guarded(self._save), [id, self._system, self._template], None))
-        desk.then_redraw(few.click(guarded(self._add_examples), [id], None))
-        desk.then_redraw(clear.click(guarded(self._remove_examples), [id], None))
-        desk.then_redraw(self._versions.input(guarded(self._restore), [id, self._versions], None))
+        desk.then_redraw(save.click(desk.edits(self._save), [id, self._system, self._template], None))
+        desk.then_redraw(few.click(desk.edits(self._add_examples), [id], None))
+        desk.then_redraw(clear.click(desk.edits(self._remove_examples), [id], None))
+        desk.then_redraw(self._versions.input(desk.edits(self._restore), [id, self._versions], None))
         desk.then_redraw(measure.click(guarded(self._measure), [id, self._system, self._template], None))
         stop.click(self._stop, [id], None)
 

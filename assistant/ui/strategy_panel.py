@@ -30,8 +30,8 @@ class StrategyPanel:
                 reset = gr.Button("Back to the advised plan")
         self._next = gr.Button("Go on to training", variant="primary")
         self.outputs: list[Any] = [self._options, self._plan]
-        desk.then_redraw(save.click(guarded(self._save), [desk.project_id, self._plan], None))
-        desk.then_redraw(reset.click(guarded(self._reset), [desk.project_id], None))
+        desk.then_redraw(save.click(desk.edits(self._save), [desk.project_id, self._plan], None))
+        desk.then_redraw(reset.click(desk.edits(self._reset), [desk.project_id], None))
         desk.then_redraw(self._next.click(guarded(self._go_on), [desk.project_id], None))
 
     def signature(self, project: Project) -> Hashable:

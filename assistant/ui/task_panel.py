@@ -10,7 +10,7 @@ import gradio as gr
 from assistant.dialogue.wording import name_of, understood, value_of
 from assistant.project import Project
 from assistant.ui import html
-from assistant.ui.panel import Desk, guarded, listed
+from assistant.ui.panel import Desk, listed
 from prompts.metrics import metric_for
 from prompts.spec import DEVICES, METRICS, OUTPUT_FORMATS, TASK_KINDS, TaskSpec
 from trainers.hardware import detect
@@ -34,7 +34,7 @@ class TaskPanel:
             self._form = {**self._what(), **self._how(), **self._limits()}
             save = gr.Button("Save the task", variant="primary")
         self.outputs: list[Any] = [self._facts, *self._form.values()]
-        desk.then_redraw(save.click(guarded(self._save), [desk.project_id, *self._form.values()], None))
+        desk.then_redraw(save.click(desk.edits(self._save), [desk.project_id, *self._form.values()], None))
 
     def _what(self) -> dict[str, Any]:
         form: dict[str, Any] = {"description": gr.Textbox(label="The task in your words", lines=3)}
@@ -98,8 +98,7 @@ class TaskPanel:
         before = pipeline.project(id).spec
         entered = {f: _cleaned(f, value) for f, value in zip(self._form, values, strict=True)}
         said = {f: value for f, value in entered.items() if value != getattr(before, f)}
-        with pipeline.undoable(id):
-            after = pipeline.edit_spec(id, said).spec
+        after = pipeline.edit_spec(id, said).spec
         if noted := understood(before, after):
             self._desk.conversation.note(id, "From the Task panel. " + noted)
 

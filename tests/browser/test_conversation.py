@@ -96,3 +96,12 @@ def test_what_the_panel_edits_is_all_there(app: RunningApp, page: Page) -> None:
     expect(fact(page, "good enough from")).to_contain_text("90%")
     expect(fact(page, "longest wait")).to_contain_text("800 ms")
     expect(fact(page, "licence")).to_contain_text("commercial use")
+
+
+def test_a_panels_edit_is_taken_back_from_the_chat(app: RunningApp, page: Page) -> None:
+    visit(page, app)
+    open_panel(page, "Task")
+    expect(fact(page, "licence")).to_contain_text("commercial use")
+    say(page, "go back")
+    expect(last(page)).to_contain_text("took the last change back")
+    expect(fact(page, "licence")).to_have_count(0)
