@@ -252,7 +252,10 @@ def test_a_training_left_to_itself_is_cancelled_by_its_id(ready: Paths, long_pla
 def test_control_c_cancels_the_training(ready: Paths, long_plan_file: Path) -> None:
     command = [sys.executable, "-u", "-m", "assistant", "train", str(long_plan_file)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A job in the background ignores Ctrl-C, and so would all that it starts: the tests may be such a job.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as training:
+        signal.signal(signal.SIGINT, before)
         assert training.stdout is not None
         assert training.stdout.readline().startswith("run ")
         assert training.stdout.readline(), "it tells how it goes on"
