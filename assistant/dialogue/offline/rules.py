@@ -17,7 +17,7 @@ _DATA_FROM = {"line": 60, "lign": 60, "sent": 60, "phra": 60, "satz": 60, "zeil"
 _AND = re.compile(r"^(?:and|und|et|y) ", re.IGNORECASE)
 _JOINTS = re.compile(
     r", (?=(?:and|und|et|y|but|aber|mais|pero)\b)"
-    r"|, (?=(?:always|immer|toujours|siempre)\b)"
+    r"|, (?=(?:always|immer|toujours|siempre|never|niemals|nie|jamais|nunca|jamas)\b)"
     r"|\b(?:and|und|et|y) (?=(?:never|nie|niemals|jamais|nunca|must|always|immer)\b)"
 )
 _ADDS_EACH = re.compile(r"[^.,;\n]{0,12}?\b(?:max\w*|at most|each|hochstens|au plus|como maximo|como mucho)\b")
