@@ -107,10 +107,9 @@ class Acts:
         project = self._pipeline.go_to(id, "Prompt")
         profile = self._pipeline.profile(project)
         assert project.data is not None  # or the profile would have raised
-        columns = project.data.columns
         lines = [
-            f"**{project.data.name}**: {profile.usable} examples; `{columns.input}` goes in, `{columns.output}` is the "
-            f"answer. Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."
+            f"**{project.data.name}**: {profile.usable} examples; {project.data.columns.told}. "
+            f"Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."
         ]
         if profile.labels:
             counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:12])

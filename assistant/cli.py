@@ -69,6 +69,8 @@ def train(
     try:
         jobs.start(run)
         typer.echo(f"run {run.id} in {run.path}")
+        if run.set_aside.exists():
+            typer.echo(f"Some rows could not be read; they are in {run.set_aside}, each with the reason.")
         if not detach:
             _follow(run)
     except KeyboardInterrupt:

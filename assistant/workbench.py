@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,15 +34,14 @@ from trainers.data import (
     Mapping,
     Shares,
     Splits,
-    Table,
     guess_mapping,
     labels_of,
     read_examples,
-    read_table,
     split,
 )
 from trainers.models import EMBEDDED, LocalModel, resolve
 from trainers.profile import DatasetProfile, profile_data
+from trainers.reading import Table, read_table
 from trainers.tokens import token_counter
 
 NEW_PROJECT = "New project"
@@ -171,11 +172,7 @@ class Workbench:
         table = read_table(path)
         columns = columns or guess_mapping(table)
         examples = read_examples(table, columns)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        copy = self._files_of(id) / f"{Path(name).stem}-{digest}{path.suffix}"
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        copy = _own_copy(path, self._files_of(id), Path(name).stem)
         self.change(id, data=DataSource(path=copy, name=name, columns=columns), plan=None, typed=())
         return self._learn_from(id, examples)
 
@@ -187,20 +184,19 @@ class Workbench:
         project = self.project(id)
         if project.data is None and len(project.typed) + len(rows) < enough:
             return self.change(id, typed=(*project.typed, *rows))
-        columns = project.data.columns if project.data else Mapping(input="input", output="output")
-        before = list(self.table(project).rows) if project.data else []
-        fresh = [{columns.input: row.input, columns.output: row.output} for row in (*project.typed, *rows)]
+        columns, before = _rows_so_far(project.data)
+        fresh = ({columns.input: row.input, columns.output: row.output} for row in (*project.typed, *rows))
         first = project.data.name.removesuffix(_TYPED) if project.data else ""
         with TemporaryDirectory() as folder:
             path = Path(folder) / f"{Path(first or 'typed').stem}.jsonl"
-            lines = [json.dumps(row, ensure_ascii=False) for row in (*before, *fresh)]
-            path.write_text("\n".join(lines) + "\n", "utf-8")
+            with path.open("w", encoding="utf-8") as out:
+                out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chain(before, fresh))
             return self._take(id, path, f"{first}{_TYPED}" if first else "rows from the chat", columns)
 
     def set_columns(self, id: str, columns: Mapping) -> Project:
         """Correct which columns count. Raises `DataError`; then nothing changes."""
         data = self._data(self.project(id))
-        if columns.input == columns.output:
+        if columns.input == columns.output and columns.shape is None:
             raise DataError(f"{columns.input!r} cannot be both.", hint="Choose one column that goes in, one to answer.")
         examples = read_examples(read_table(data.path), columns)
         self.change(id, data=data.model_copy(update={"columns": columns}), plan=None)
@@ -216,7 +212,8 @@ class Workbench:
 
     def _data(self, project: Project) -> DataSource:
         if project.data is None:
-            raise DataError("There is no data yet.", hint="Drop a CSV or JSONL file into the chat or the Data panel.")
+            hint = "Drop a CSV, JSON, Excel or Parquet file into the chat or the Data panel."
+            raise DataError("There is no data yet.", hint=hint)
         return project.data
 
     def table(self, project: Project) -> Table:
@@ -305,3 +302,38 @@ class Workbench:
         """The current prompt's measurement, where there is one."""
         versions = [s for s in self.store.prompts(project.id) if project.prompt and s.version.id == project.prompt.id]
         return versions[0] if versions and versions[0].score else None
+
+
+def _own_copy(path: Path, folder: Path, stem: str) -> Path:
+    """A copy of a file or folder, named also by its content; one that is there already is kept.
+
+    The time of change comes along, by which a converted table is known again. Links in a folder lead to files that
+    are there by their own name, or nowhere.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()) if path.is_dir() else [path]
+    known = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            known.update(hashlib.file_digest(stream, "sha256").digest())
+    copy = folder / f"{stem}-{known.hexdigest()[:8]}{path.suffix}"
+    if copy.exists():
+        return copy
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}.tmp")
+    if path.is_dir():
+        shutil.copytree(path, draft, ignore=lambda at, names: [n for n in names if (Path(at) / n).is_symlink()])
+    else:
+        shutil.copy2(path, draft)
+    draft.rename(copy)
+    return copy
+
+
+def _rows_so_far(data: DataSource | None) -> tuple[Mapping, Iterator[dict[str, str]]]:
+    """The rows of a project's data, and their mapping; composed ones as the input and answer that they come to."""
+    plain = Mapping(input="input", output="output")
+    if data is None:
+        return plain, iter(())
+    table = read_table(data.path)
+    if data.columns.shape is None:
+        return data.columns, table.rows()
+    return plain, ({"input": one.input, "output": one.output} for one in read_examples(table, data.columns))

@@ -20,6 +20,7 @@ from prompts.errors import DataError, RunError
 from trainers.data import Example, Shares, load_examples, normal, split
 from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
+from trainers.reading import read_table
 from trainers.status import ENDED, SPLITS, RunFolder, RunStatus
 
 # A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
@@ -38,6 +39,9 @@ def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
     run = RunFolder(paths.runs / f"{stamp}-{plan.strategy.type}-{secrets.token_hex(2)}")
     for name, examples in splits.items():
         run.write_split(name, examples)
+    table = read_table(plan.data.path)
+    if table.aside_rows:
+        table.write_set_aside(run.set_aside)
     write_atomically(run.path / "plan.yaml", plan.to_yaml())
     run.write_status(RunStatus(message="Waiting for the training process."))
     return run

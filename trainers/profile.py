@@ -12,7 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from prompts.versions import PromptVersion
-from trainers.data import Example, Mapping, Table, labels_of, normal
+from trainers.data import Example, Mapping, labels_of, normal
+from trainers.reading import Table, detect_shape
 from trainers.tokens import TokenCounter
 
 
@@ -56,6 +57,8 @@ def profile_data(
     counts = Counter(example.output for example in examples) if labels else Counter()
     lengths, answer = _lengths(examples, prompt, tokens) if tokens else ((), 0)
     findings = [
+        *_as_read(table, mapping),
+        _set_aside(table),
         _unusable(table, examples),
         _duplicates(examples),
         _contradictions(examples),
@@ -63,7 +66,7 @@ def profile_data(
         _one_answer(examples),
     ]
     return DatasetProfile(
-        rows=len(table.rows),
+        rows=len(table),
         usable=len(examples),
         labels=dict(counts.most_common()),
         token_lengths=lengths,
@@ -85,9 +88,26 @@ def _lengths(examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCo
     return tuple(whole), longest
 
 
+def _as_read(table: Table, mapping: Mapping) -> list[Finding]:
+    """How the file was read, where a person should know."""
+    shape = detect_shape(table) if mapping.shape else None
+    said = [*table.notes, *([shape.says] if shape and shape.kind == mapping.shape else [])]
+    return [Finding(severity="info", text=text) for text in said]
+
+
+def _set_aside(table: Table) -> Finding | None:
+    first = next(iter(table.set_aside), None)
+    if first is None:
+        return None
+    place = f"line {first.line}" if first.line else f"row {first.row}"
+    where = f"{first.file}, {place}" if first.file else place
+    text = f"{_count(table.aside_rows)} could not be read, set aside. The first ({where}) {first.reason}."
+    return Finding(severity="warning", text=text, rows=tuple(table.aside_rows))
+
+
 def _unusable(table: Table, examples: Sequence[Example]) -> Finding | None:
     kept = {example.row for example in examples}
-    lost = tuple(n for n in range(1, len(table.rows) + 1) if n not in kept)
+    lost = tuple(number for number in table.numbers() if number not in kept)
     if not lost:
         return None
     text = f"{_count(lost)} without an input or an answer, left out."

@@ -119,6 +119,11 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "worker.log"
 
+    @property
+    def set_aside(self) -> Path:
+        """The rows of the data that could not be read; there only where there were some."""
+        return self.path / "set-aside.csv"
+
     def plan(self) -> TrainingPlan:
         """The plan as written at the start. Raises `PlanError`."""
         return read_plan(self.path / "plan.yaml")

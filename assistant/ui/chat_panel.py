@@ -10,6 +10,7 @@ import gradio as gr
 
 from assistant.project import Project, Turn
 from assistant.ui.panel import Desk
+from trainers.reading import SUFFIXES
 
 _EMPTY_BOX = {"text": "", "files": []}
 
@@ -24,8 +25,8 @@ class ChatPanel:
             feedback_options=None, group_consecutive_messages=False,
         )  # fmt: skip
         self._box = gr.MultimodalTextbox(
-            placeholder="Describe the task, or drop a CSV or JSONL file", show_label=False, elem_id="chat-box",
-            file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"], autofocus=True, max_plain_text_length=100_000,
+            placeholder="Describe the task, or drop a table", show_label=False, elem_id="chat-box",
+            file_types=list(SUFFIXES), autofocus=True, max_plain_text_length=100_000,
         )  # fmt: skip
         self.outputs: list[Any] = [self._chat]
         self._waiting = gr.State({})

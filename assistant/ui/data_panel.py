@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from assistant.project import Project
 from assistant.ui import html
 from assistant.ui.panel import Desk
 from trainers.data import Mapping
+from trainers.reading import SUFFIXES, Table
 
 _BINS = 12
 
@@ -23,10 +25,11 @@ class DataPanel:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._downloads = TemporaryDirectory(prefix="tunewright-")  # Gradio serves files from there
         with gr.Row(equal_height=True):
             self._file = gr.File(
-                label="CSV or JSONL",
-                file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"],
+                label="CSV, JSON, Excel or Parquet",
+                file_types=list(SUFFIXES),
                 height=120,
                 elem_id="data-file",
             )
@@ -34,6 +37,7 @@ class DataPanel:
                 self._input = gr.Dropdown([], label="Column that goes in", interactive=True)
                 self._output = gr.Dropdown([], label="Column with the answer", interactive=True)
         self._summary = gr.HTML()
+        self._aside = gr.DownloadButton("Download what could not be read", visible=False, size="sm")
         with gr.Row():
             self._labels = gr.BarPlot(x="rows", y="label", title="Rows for each label", height=240, visible=False)
             self._lengths = gr.BarPlot(
@@ -44,7 +48,7 @@ class DataPanel:
         with gr.Accordion("The first rows of the file", open=False):
             self._rows = gr.Dataframe(interactive=False, wrap=True, max_height=300)
         self.outputs: list[Any] = [
-            self._input, self._output, self._summary, self._labels, self._lengths, self._seen, self._rows
+            self._input, self._output, self._summary, self._aside, self._labels, self._lengths, self._seen, self._rows
         ]  # fmt: skip
         desk.then_redraw(self._file.upload(desk.edits(self._take), [desk.project_id, self._file], None))
         for column in (self._input, self._output):
@@ -54,14 +58,13 @@ class DataPanel:
     def _take(self, id: str, path: str) -> None:
         project = self._desk.pipeline.add_file(id, Path(path))
         assert project.data is not None
-        columns = project.data.columns
-        what = f"`{columns.input}` goes in, `{columns.output}` is the answer."
-        told = f"From the Data panel: **{project.data.name}**, {what}"
+        told = f"From the Data panel: **{project.data.name}**, {project.data.columns.told}."
         self._desk.conversation.note(id, told, ("Measure the prompt", "What do you advise?"))
 
     def _map(self, id: str, input: str, output: str) -> None:
-        self._desk.pipeline.set_columns(id, Mapping(input=input, output=output))
-        self._desk.conversation.note(id, f"From the Data panel: `{input}` goes in, `{output}` is the answer.")
+        columns = Mapping(input=input, output=output)
+        self._desk.pipeline.set_columns(id, columns)
+        self._desk.conversation.note(id, f"From the Data panel: {columns.told}.")
 
     def signature(self, project: Project) -> Hashable:
         prompt = project.prompt.id if project.prompt else None
@@ -69,10 +72,10 @@ class DataPanel:
 
     def draw(self, project: Project) -> list[Any]:
         if project.data is None:
-            nothing = html.empty("No data yet. Drop a CSV or JSONL file above or into the chat.")
+            nothing = html.empty("No data yet. Drop a table (CSV, JSON, Excel, Parquet) above or into the chat.")
             hidden = gr.update(visible=False)
             none = gr.update(choices=[], value=None)
-            return [none, none, nothing, hidden, hidden, "", None]
+            return [none, none, nothing, hidden, hidden, hidden, "", None]
         pipeline = self._desk.pipeline
         table, profile, splits = pipeline.table(project), pipeline.profile(project), pipeline.splits(project)
         columns, choices = project.data.columns, list(table.columns)
@@ -89,11 +92,21 @@ class DataPanel:
             gr.update(choices=choices, value=columns.input),
             gr.update(choices=choices, value=columns.output),
             html.tiles(figures) + html.notes(found or [("good", "Nothing was found that would spoil a training.")]),
+            self._set_aside(project.id, table),
             gr.update(value=labels, visible=0 < len(labels) <= 40),
             gr.update(value=_histogram(profile.token_lengths), visible=True),
             html.rows_as_seen(pipeline.rendered_rows(project, 3)),
-            pd.DataFrame(list(table.rows[:20]), columns=choices),
+            pd.DataFrame(table.head(20), columns=choices),
         ]
+
+    def _set_aside(self, id: str, table: Table) -> Any:
+        """The button for the rows that could not be read, where there are any."""
+        if not table.aside_rows:
+            return gr.update(visible=False)
+        path = Path(self._downloads.name) / id / "set-aside.csv"
+        path.parent.mkdir(exist_ok=True)
+        table.write_set_aside(path)
+        return gr.update(value=str(path), visible=True)
 
 
 def _with_rows(text: str, rows: tuple[int, ...]) -> str:

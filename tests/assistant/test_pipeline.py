@@ -19,6 +19,7 @@ from assistant.workbench import NEW_PROJECT
 from prompts.chat_model import Message
 from prompts.errors import DataError, ModelError, PromptError, RunError, TunewrightError
 from prompts.templates import starting_prompt
+from prompts.versions import Demonstration
 from tests.assistant.journey import Finished, begin_project, finished, measured, open_pipeline, pretend_run
 from tests.fakes import ScriptedModel, ScriptedRoom
 from tests.trainers.runs import wait_for, wait_until_ended, write_tickets
@@ -176,7 +177,7 @@ BAD_FILES = {
     "prose.txt": b"this is no table\n",
     "binary.csv": b"\x00\x01\x02" * 50,
     "one_column.csv": b"text;\nx\n",
-    "broken.jsonl": b'{"text": "a", "label": "b"}\n{"text": \n',
+    "broken.jsonl": b'{"text": "a", "label": "b"}\n{"text": \n{"text": \n',
     "list.json": b"[1, 2]",
     "unfilled.csv": b"text,label\na,\n,b\n",
 }
@@ -247,6 +248,31 @@ def test_columns_can_be_corrected(pipeline: Pipeline, id: str, tmp_path: Path) -
         with pytest.raises(DataError):
             pipeline.set_columns(id, wrong)
     assert everything(pipeline, id) == before
+
+
+def test_rows_that_cannot_be_read_are_told_and_can_be_had(pipeline: Pipeline, id: str, tickets: Path) -> None:
+    tickets.write_text(tickets.read_text() + "no label\n")
+    project = pipeline.add_file(id, tickets)
+    assert [one.raw for one in pipeline.table(project).set_aside] == ["no label"]
+    [finding] = [found for found in pipeline.profile(project).findings if "set aside" in found.text]
+    assert (finding.severity, finding.rows) == ("warning", (61,))
+    run = jobs.create_run(pipeline.plan(project), pipeline.settings.paths)
+    assert "no label" in run.set_aside.read_text()
+
+
+def test_conversations_and_a_folder_of_them_are_data(pipeline: Pipeline, id: str, tmp_path: Path) -> None:
+    turn = '[{"role": "user", "content": "q%d"}, {"role": "assistant", "content": "a%d"}]'
+    for part in range(2):
+        lines = [f'{{"messages": {turn % (n, n)}}}' for n in range(20 * part, 20 * part + 20)]
+        (tmp_path / "chats").mkdir(exist_ok=True)
+        (tmp_path / "chats" / f"{part}.jsonl").write_text("\n".join(lines))
+    project = pipeline.add_file(id, tmp_path / "chats")
+    assert project.data is not None
+    assert project.data.columns == Mapping(input="messages", output="messages", shape="messages")
+    assert [(row.input, row.output) for row in pipeline.examples(project)][-1] == ("q39", "a39")
+    assert any("Conversations" in finding.text for finding in pipeline.profile(project).findings)
+    more = pipeline.add_rows(id, [Demonstration(input="typed", output="too")])
+    assert [(row.input, row.output) for row in pipeline.examples(more)][-2:] == [("q39", "a39"), ("typed", "too")]
 
 
 def test_the_sample_fills_a_project_but_replaces_no_data(pipeline: Pipeline, id: str, tickets: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_copy_keeps_its_data_when_the_first_project_is_gone(pipeline: Pipeline
     assert projects.purge() == [full.id]
     assert full.data and copy.data
     assert not full.data.path.exists()
-    assert len(pipeline.table(pipeline.project(copy.id)).rows) == 40
+    assert len(pipeline.table(pipeline.project(copy.id))) == 40
 
 
 # Deleting and bringing back.

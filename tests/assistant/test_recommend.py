@@ -13,12 +13,13 @@ from assistant.samples import SAMPLE_FACTS, sample_file
 from prompts.metrics import Score, summarize
 from prompts.spec import TaskSpec
 from prompts.templates import starting_prompt
-from trainers.data import Example, Mapping, Shares, guess_mapping, read_examples, read_table, split
+from trainers.data import Example, Mapping, Shares, guess_mapping, read_examples, split
 from trainers.estimate import training_seconds
 from trainers.hardware import Compute, Gpu, Hardware
 from trainers.models import LocalModel, resolve
 from trainers.paths import default_paths
 from trainers.profile import DatasetProfile, profile_data
+from trainers.reading import read_table
 from trainers.tokens import token_counter
 
 CPU = Compute(device="cpu", dtype="float32", reason="a test", gflops=120)

@@ -10,7 +10,8 @@ import pytest
 import assistant.samples
 from assistant.samples import SAMPLE_FACTS, sample_file
 from prompts.spec import TaskSpec
-from trainers.data import Example, Mapping, Shares, guess_mapping, labels_of, load_examples, normal, read_table, split
+from trainers.data import Example, Mapping, Shares, guess_mapping, labels_of, load_examples, normal, split
+from trainers.reading import read_table
 
 COLUMNS = Mapping(input="ticket", output="team")
 
@@ -35,7 +36,7 @@ def table(readme: str, header: str) -> list[list[str]]:
 
 def test_there_are_enough_rows_none_twice_and_none_empty(rows: list[Example]) -> None:
     with sample_file() as path:
-        assert len(rows) == len(read_table(path).rows) >= 240
+        assert len(rows) == len(read_table(path)) >= 240
     assert len({normal(row.input) for row in rows}) == len(rows)
 
 

@@ -9,20 +9,20 @@ import pytest
 from pydantic import ValidationError
 
 from prompts.errors import DataError
+from trainers import reading
 from trainers.data import (
     Example,
     Mapping,
     Shares,
     Splits,
-    Table,
     guess_mapping,
     labels_of,
     load_examples,
     normal,
     read_examples,
-    read_table,
     split,
 )
+from trainers.reading import Table, read_table
 
 
 def written(tmp_path: Path, content: str | bytes, name: str = "data.csv") -> Path:
@@ -31,105 +31,8 @@ def written(tmp_path: Path, content: str | bytes, name: str = "data.csv") -> Pat
     return path
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", ["data.csv is empty"]),
-        (" \n\n", ["data.csv is empty"]),
-        ("text,label\n", ["data.csv has a header but no rows"]),
-        ("text,label\n\n , \n", ["data.csv has a header but no rows"]),
-        (b"PK\x03\x04\x14\x00\x06\x00", ["data.csv", "binary"]),
-        ("text\nhello\n", ["data.csv", "no comma"]),
-        ("text,label\na,b\nc\n", ["data.csv", "row 2 (line 3)", "has 1 field,", "the header has 2"]),
-        ("text,label\n\n\na,b,c\n", ["data.csv", "row 1 (line 4)", "has 3 fields,"]),
-        ('text,label\n"two\nlines",b\nc\n', ["row 2 (line 4)"]),
-        ('text,label\na,b\nc,"d', ["data.csv", "line 3", "not valid CSV"]),
-        ("text,label,text\na,b,c\n", ["data.csv", "names 'text' twice"]),
-        ("text,,label\na,b,c\n", ["data.csv", "a column without a name"]),
-        ('{"a": 1}\n{"a": \n', ["data.csv", "line 2", "not valid JSON"]),
-        ('{"a": 1}\n\n[1, 2]\n', ["data.csv", "line 3", "not a JSON object"]),
-        ('{\n  "a": 1\n}', ["data.csv", "line 1", "not valid JSON"]),
-        ('[{"a": 1}, 2]', ["data.csv", "item 2", "not a JSON object"]),
-        ('[{"a": 1},', ["data.csv", "not valid JSON"]),
-        ("[]", ["data.csv is an empty list"]),
-        (b"text,label\n\x81\x8d,b\n", ["data.csv", "not text"]),
-    ],
-)
-def test_a_bad_file_is_refused_with_the_place_and_a_hint(
-    tmp_path: Path, content: str | bytes, words: list[str]
-) -> None:
-    with pytest.raises(DataError) as caught:
-        read_table(written(tmp_path, content))
-    for word in words:
-        assert word in caught.value.message
-    assert caught.value.hint
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(DataError, match=f"no file {path}"):
-            read_table(path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "text,label\nhé,b\nc,d\n",
-        "text;label\nhé;b\nc;d\n",
-        "text\tlabel\nhé\tb\nc\td\n",
-        "text|label\nhé|b\nc|d\n",
-        "text,label\r\nhé,b\r\nc,d\r\n",
-        "text,label\rhé,b\rc,d\r",
-        "\n\ntext,label\n\nhé,b\n\n\nc,d\n\n",
-        " text , label \nhé,b\nc,d",
-        '"text";"label"\n"hé";"b"\n"c";"d"\n',
-        "text,label\nhé,b\nc,d\n".encode("utf-8-sig"),
-        "text,label\nhé,b\nc,d\n".encode("utf-16"),
-        "text,label\nhé,b\nc,d\n".encode("cp1252"),
-        '{"text": "hé", "label": "b"}\n{"text": "c", "label": "d"}\n',
-        '{"text": "h\\u00e9", "label": "b"}\r\n\r\n{"text": "c", "label": "d"}',
-        '\ufeff{"text": "hé", "label": "b"}\n{"text": "c", "label": "d"}\n',
-        '[{"text": "hé", "label": "b"}, {"text": "c", "label": "d"}]',
-        '[\n  {"text": "hé", "label": "b"},\n  {"text": "c", "label": "d"}\n]\n',
-    ],
-)
-def test_the_same_rows_in_many_formats(tmp_path: Path, content: str | bytes) -> None:
-    table = read_table(written(tmp_path, content))
-    assert table.columns == ("text", "label")
-    assert table.rows == ({"text": "hé", "label": "b"}, {"text": "c", "label": "d"})
-
-
-def test_a_delimiter_inside_a_quoted_header_does_not_count(tmp_path: Path) -> None:
-    table = read_table(written(tmp_path, '"text, in full, as sent";label\n"a, b";x\n'))
-    assert table.rows == ({"text, in full, as sent": "a, b", "label": "x"},)
-
-
-def test_quoted_newlines_commas_and_quotes_stay_in_their_cell(tmp_path: Path) -> None:
-    table = read_table(written(tmp_path, 'text,label\n"a,\n""b""\n",x\n'))
-    assert table.rows == ({"text": 'a,\n"b"\n', "label": "x"},)
-
-
-def test_a_field_longer_than_csv_usually_takes(tmp_path: Path) -> None:
-    assert len(read_table(written(tmp_path, "text,label\n" + "a" * 200_000 + ",x\n")).rows[0]["text"]) == 200_000
-
-
-@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0b", "\x1c"])
-def test_unicode_line_separators_are_text_not_line_ends(tmp_path: Path, separator: str) -> None:
-    # JSON itself forbids raw control characters in strings, so \x0b and \x1c can only come in CSV.
-    if separator in "\u2028\x85":
-        line = f'{{"text": "a{separator}b", "label": "x"}}\n'
-        assert read_table(written(tmp_path, line)).rows == ({"text": f"a{separator}b", "label": "x"},)
-    assert read_table(written(tmp_path, f"text,label\na{separator}b,x\n")).rows[0]["text"] == f"a{separator}b"
-
-
-def test_jsonl_values_become_text_and_missing_keys_stay_missing(tmp_path: Path) -> None:
-    table = read_table(written(tmp_path, '{"a": 1, "b": null}\n{"a": {"k": ["é"]}, "c": true}\n'))
-    assert table.columns == ("a", "b", "c")
-    assert table.rows == ({"a": "1", "b": ""}, {"a": '{"k": ["é"]}', "c": "true"})
-
-
 def table_of(rows: list[dict[str, str]]) -> Table:
-    return Table(path=Path("data.csv"), columns=tuple(rows[0]), rows=tuple(rows))
+    return reading.table_of(rows, "data.csv")
 
 
 @pytest.mark.parametrize(

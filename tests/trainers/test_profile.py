@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from prompts.versions import PromptVersion
-from trainers.data import Mapping, Table, read_examples
+from trainers.data import Mapping, read_examples
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute
 from trainers.profile import DatasetProfile, profile_data
+from trainers.reading import table_of
 from trainers.tokens import TokenCounter
 
 
 def profiled(rows: list[tuple[str, str]], tokens: TokenCounter | None = None) -> DatasetProfile:
-    table = Table(path=Path("d.csv"), columns=("t", "l"), rows=tuple({"t": text, "l": label} for text, label in rows))
+    table = table_of([{"t": text, "l": label} for text, label in rows], "d.csv")
     mapping = Mapping(input="t", output="l")
     return profile_data(table, mapping, read_examples(table, mapping), PromptVersion(system="Classify."), tokens)
 

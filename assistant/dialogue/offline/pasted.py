@@ -13,9 +13,11 @@ import re
 from typing import Any
 
 from assistant.dialogue.offline.text import fold
+from prompts.errors import DataError
 from prompts.spec import TaskSpec
 from prompts.versions import Demonstration
-from trainers.data import guess_mapping, table_of
+from trainers.data import guess_mapping, read_examples
+from trainers.reading import table_of
 
 Rows = tuple[Demonstration, ...]
 
@@ -78,10 +80,13 @@ def _table(text: str) -> Rows:
 
 def _mapped(rows: list[dict[str, str]]) -> Rows:
     """Rows with a guessed input and answer; none where some answer is missing, as in a skeleton of empty fields."""
-    table = table_of(rows, "the chat")
-    columns = guess_mapping(table)
-    pairs = [(row.get(columns.input, "").strip(), row.get(columns.output, "").strip()) for row in table.rows]
-    return tuple(Demonstration(input=given, output=answer) for given, answer in pairs) if all(map(all, pairs)) else ()
+    try:
+        table = table_of(rows, "the chat")
+        examples = read_examples(table, guess_mapping(table))
+    except DataError:
+        return ()
+    pairs = tuple(Demonstration(input=one.input.strip(), output=one.output) for one in examples)
+    return pairs if len(pairs) == len(rows) else ()
 
 
 def _lines(text: str, spec: TaskSpec) -> tuple[Rows, str]:
