@@ -49,7 +49,12 @@ NEAR = "Where is the parcel with my new kettle?"
 
 
 @pytest.mark.parametrize(
-    "twin", ["Where is the parcel with my new kettle, please", "where is the parcel with my new kettles?!"]
+    "twin",
+    [
+        "Where is the parcel with my new kettle, please",
+        NEAR.replace("?", "!!"),
+        "where is the parcel with my new kettles?!",
+    ],
 )
 def test_near_duplicates_are_told_with_the_earlier_row(twin: str) -> None:
     [finding] = found(near_duplicates, [*PLAIN, (NEAR, "a"), (twin, "a"), ("The lamp I bought is broken", "b")])
@@ -67,10 +72,10 @@ def test_near_duplicates_with_another_answer_are_counted() -> None:
     "others",
     [
         ("text 1", "text 2", "text 3"),
-        (NEAR, NEAR.upper(), f"{NEAR}!!!"),
+        (NEAR, NEAR.upper(), NEAR.replace(" ", "  ")),
         (NEAR, "Where is the refund for my old kettle?", "When will the parcel with the lamp be here?"),
     ],
-    ids=["short", "copies but for case and punctuation", "only alike"],
+    ids=["short", "exact copies", "only alike"],
 )
 def test_what_is_no_near_duplicate(others: tuple[str, ...]) -> None:
     assert found(near_duplicates, of_inputs(*others)) == []

@@ -6,11 +6,13 @@ The overlap is Jaccard's, of runs of four characters without case and punctuatio
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 
 from trainers.checks.finding import Finding, Fix, counted
 from trainers.checks.subject import Subject
-from trainers.data import Example
+from trainers.data import Example, normal
 
 _RUN = 4
 _ALIKE = 0.8
@@ -19,11 +21,14 @@ _SHORTEST = 20
 _READ = 2000  # characters; of a longer document its beginning counts
 # 21 bands of 6: of pairs that overlap by exactly 0.8, 99.8 % become candidates (the library's own choice: 60 %).
 _HASHES, _BANDS = 126, (21, 6)
+_COMPARED = 50  # candidates a row; rows with a long common beginning are all candidates of each other
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
-    pairs = _pairs(_distinct(subject.sample))
+    groups = _by_text(subject.sample)
+    pairs = [(group[0], later) for group in groups.values() for later in group[1:]]
+    pairs += _alike({text: group[0] for text, group in groups.items()})
     if not pairs:
         return
     rows = tuple(sorted({later.row for _, later in pairs}))
@@ -42,18 +47,22 @@ def near_duplicates(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def _distinct(examples: Sequence[Example]) -> dict[str, Example]:
-    """The first example of every text, punctuation aside. Exact copies are another check's."""
-    found: dict[str, Example] = {}
+def _by_text(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Examples by their text without punctuation. Of exact copies, which are another check's, the first."""
+    groups: dict[str, dict[str, Example]] = defaultdict(dict)
     for example in examples:
         text = " ".join(_PUNCTUATION.sub("", example.input[:_READ].casefold()).split())
         if len(text) >= _SHORTEST:
-            found.setdefault(text, example)
-    return found
+            groups[text].setdefault(normal(example.input), example)
+    return {text: list(group.values()) for text, group in groups.items()}
 
 
-def _pairs(texts: dict[str, Example]) -> list[tuple[Example, Example]]:
-    """Each example that overlaps with earlier ones, with the first of these."""
+def _alike(texts: dict[str, Example]) -> list[tuple[Example, Example]]:
+    """Each example that overlaps with an earlier one that is kept, with the first of these.
+
+    What is told is not compared with again: a thousand rows from one template are a thousand comparisons, not half a
+    million, and whoever drops the later ones keeps one of each.
+    """
     from datasketch import MinHash, MinHashLSH  # loads scipy, which a small table need not wait for
 
     runs = [{text[i : i + _RUN].encode() for i in range(len(text) - _RUN + 1)} for text in texts]
@@ -61,10 +70,12 @@ def _pairs(texts: dict[str, Example]) -> list[tuple[Example, Example]]:
     index = MinHashLSH(num_perm=_HASHES, params=_BANDS)
     pairs = []
     for later, sketch in enumerate(MinHash.generator(runs, num_perm=_HASHES, seed=1)):
-        alike = [first for first in index.query(sketch) if _overlap(runs[first], runs[later]) >= _ALIKE]
-        if alike:
-            pairs.append((examples[min(alike)], examples[later]))
-        index.insert(later, sketch)
+        nearest = nsmallest(_COMPARED, index.query(sketch))
+        first = next((n for n in nearest if _overlap(runs[n], runs[later]) >= _ALIKE), None)
+        if first is None:
+            index.insert(later, sketch)
+        else:
+            pairs.append((examples[first], examples[later]))
     return pairs
 
 

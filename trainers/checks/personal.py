@@ -22,6 +22,7 @@ from trainers.data import Example
 # Numbers without a country code are read as these countries would dial them: those of the app's four languages.
 _REGIONS = ("US", "GB", "DE", "FR", "ES")
 _FEWEST_DIGITS = 7
+_DATE = re.compile(r"(?:19|20)\d\d[-./](?:0\d|1[0-2])[-./][0-3]\d")
 _DIGIT_BEFORE, _DIGIT_AFTER = re.compile(r"\d[ ./-]?$"), re.compile(r"[ ./-]?\d")
 
 
@@ -123,8 +124,11 @@ def _kinds() -> tuple[_Kind, ...]:
         _Kind("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){3,8}(?: ?[A-Z0-9])?\b"), stdnum("iban")),
         _Kind(
             "card number",
-            re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}(?![\w-])"),
-            lambda found: luhn(re.sub(r"\D", "", found)) and len(re.sub(r"\D", "", found)) >= 13,
+            # In one piece or grouped as on a card: any other digits pass the check of one in ten.
+            re.compile(
+                r"(?<![\w.-])(?<!\d )[2-6](?:\d{12,18}|\d{3}(?:[ -]\d{4}){3}|\d{3}[ -]\d{6}[ -]\d{5})(?![\w-]| \d)"
+            ),
+            lambda found: luhn(re.sub(r"\D", "", found)),
         ),
         _Kind("US social security number", re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), stdnum("us.ssn")),
         _Kind("Spanish identity number", re.compile(r"\b\d{8}-?[A-Z]\b"), stdnum("es.dni")),
@@ -154,7 +158,7 @@ def _phones(text: str) -> Iterator[Span]:
         for match in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
             # Ten bare digits are as often the number of an order, and a piece of a longer number is none.
             longer = _DIGIT_BEFORE.search(text[: match.start]) or _DIGIT_AFTER.match(text[match.end :])
-            if re.search(r"\D", match.raw_string) and not longer:
+            if re.search(r"\D", match.raw_string) and not longer and not _DATE.search(match.raw_string):
                 yield Span(match.start, match.end, "phone number")
 
 

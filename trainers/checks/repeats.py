@@ -42,7 +42,9 @@ def contradictions(subject: Subject) -> Iterator[Finding]:
             severity="warning" if severe else "info",
             text=f"{len(rows)} rows have the same input but different answers.",
             rows=rows,
-            effect="The model cannot learn both, and on such a row it can be right only by chance.",
+            effect="The model cannot learn both, and on such a row it can be right only by chance."
+            if severe
+            else "Good where several answers are right; a metric that compares word for word will miss some of them.",
             examples=tuple(_told(group) for group in groups[:5]),
             fix=Fix(action="drop_rows", words="Drop all of them: which answer is right cannot be told from here.")
             if severe
