@@ -114,7 +114,7 @@ class Acts:
         if profile.labels:
             counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:12])
             lines.append(f"{len(profile.labels)} labels: {counts}.")
-        lines += [f"- {finding.text}" for finding in profile.findings]
+        lines += [f"- {finding.text} {finding.effect}" for finding in profile.findings]
         lines.append("I wrote a first prompt; it is in **Prompt**, with rows exactly as the model will see them.")
         return "\n\n".join(lines)
 

@@ -29,6 +29,7 @@ from prompts.errors import DataError, PromptError, RunError
 from prompts.spec import TaskSpec, infer_format
 from prompts.templates import starting_prompt
 from prompts.versions import Demonstration, PromptVersion
+from trainers.checks import Checked, check_data
 from trainers.data import (
     Example,
     Mapping,
@@ -58,6 +59,8 @@ class Workbench:
         self._lock = threading.RLock()
         self._bases: dict[str, LocalModel] = {}
         self._profiles: dict[tuple[Any, ...], DatasetProfile] = {}
+        self._checked: dict[DataSource, Checked] = {}
+        self._checking = threading.Lock()
 
     # Projects
 
@@ -235,8 +238,12 @@ class Workbench:
         key = (data, prompt.id, base.folder)
         if key not in self._profiles:
             table = self.table(project)
-            counter = token_counter(base.folder)
-            self._profiles[key] = profile_data(table, data.columns, read_examples(table, data.columns), prompt, counter)
+            examples = read_examples(table, data.columns)
+            with self._checking:  # two panels that ask at once wait for the same checks
+                if data not in self._checked:
+                    self._checked[data] = check_data(table, data.columns, examples)
+            counter, checked = token_counter(base.folder), self._checked[data]
+            self._profiles[key] = profile_data(table, data.columns, examples, prompt, counter, checked)
         return self._profiles[key]
 
     def rendered_rows(self, project: Project, count: int) -> list[str]:

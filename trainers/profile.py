@@ -1,84 +1,93 @@
-"""What is in the data, and what would spoil a training. In its first form.
+"""What is in the data: counts, balance, lengths, languages, and what the checks find.
 
-Owns counting and findings. Refuses to change the data or to advise on strategy.
+Owns the figures. Refuses to change the data, to advise on strategy, and to look for faults itself (`checks` does).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from prompts.chat_model import Message
 from prompts.versions import PromptVersion
-from trainers.data import Example, Mapping, labels_of, normal
-from trainers.reading import Table, detect_shape
+from trainers.checks import LENGTH_CHECKS, Checked, check_data, run_checks
+from trainers.checks.finding import Finding
+from trainers.checks.lengths import cut_at
+from trainers.checks.subject import Subject
+from trainers.data import Example, Mapping, labels_of
+from trainers.reading import Table
 from trainers.tokens import TokenCounter
 
 
-class Finding(BaseModel):
-    """One thing worth knowing. `rows` count from 1 below the header."""
-
-    model_config = ConfigDict(frozen=True)
-
-    severity: Literal["info", "warning", "error"]
-    text: str
-    rows: tuple[int, ...] = ()
-
-
 class DatasetProfile(BaseModel):
-    """Counts, label balance, lengths in tokens (prompt and answer together), findings."""
+    """Counts, label balance, languages, lengths in tokens (prompt and answer together), findings.
+
+    `cut_at` says for each limit how many rows are longer; `languages` has "und" for what is too short to tell.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     rows: int
     usable: int
     labels: dict[str, int]
+    languages: dict[str, int] = {}
     token_lengths: tuple[int, ...] = ()
+    cut_at: dict[int, int] = {}
     answer_tokens: int = 0
     findings: tuple[Finding, ...] = ()
 
     @property
     def median_tokens(self) -> int:
         """The median row length in tokens, 0 where lengths were not counted."""
-        return sorted(self.token_lengths)[len(self.token_lengths) // 2] if self.token_lengths else 0
+        return self._quantile(0.5)
+
+    @property
+    def p95_tokens(self) -> int:
+        """The length that 95 % of the rows do not exceed, 0 where lengths were not counted."""
+        return self._quantile(0.95)
 
     @property
     def longest_tokens(self) -> int:
         return max(self.token_lengths, default=0)
 
+    def _quantile(self, share: float) -> int:
+        lengths = sorted(self.token_lengths)
+        return lengths[min(int(len(lengths) * share), len(lengths) - 1)] if lengths else 0
+
 
 def profile_data(
-    table: Table, mapping: Mapping, examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter | None
+    table: Table,
+    mapping: Mapping,
+    examples: Sequence[Example],
+    prompt: PromptVersion,
+    tokens: TokenCounter | None,
+    checked: Checked | None = None,
 ) -> DatasetProfile:
-    """Profile a mapped table. Without a token counter, lengths are left out."""
-    labels = labels_of(examples)
-    counts = Counter(example.output for example in examples) if labels else Counter()
+    """Profile a mapped table. Without a token counter, lengths are left out.
+
+    `checked` are the findings that the prompt cannot change, where the caller has them from before.
+    """
+    checked = checked or check_data(table, mapping, examples)
+    counts = Counter(example.output for example in examples) if labels_of(examples) else Counter()
     lengths, answer = _lengths(examples, prompt, tokens) if tokens else ((), 0)
-    findings = [
-        *_as_read(table, mapping),
-        _set_aside(table),
-        _unusable(table, examples),
-        _duplicates(examples),
-        _contradictions(examples),
-        _rare_labels(counts),
-        _one_answer(examples),
-    ]
+    limit = tokens.limit if tokens else None
+    subject = Subject(table=table, mapping=mapping, examples=tuple(examples), lengths=lengths, limit=limit)
     return DatasetProfile(
         rows=len(table),
         usable=len(examples),
         labels=dict(counts.most_common()),
+        languages=checked.languages,
         token_lengths=lengths,
+        cut_at=cut_at(lengths, limit) if tokens else {},
         answer_tokens=answer,
-        findings=tuple(finding for finding in findings if finding),
+        findings=checked.findings + run_checks(subject, LENGTH_CHECKS),
     )
 
 
 def _lengths(examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter) -> tuple[tuple[int, ...], int]:
     """Tokens of each whole row, and of the longest answer."""
-    from prompts.chat_model import Message
-
     whole, longest = [], 0
     for example in examples:
         asked = prompt.messages(example.input)
@@ -86,71 +95,3 @@ def _lengths(examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCo
         longest = max(longest, full - tokens.count(asked))
         whole.append(full)
     return tuple(whole), longest
-
-
-def _as_read(table: Table, mapping: Mapping) -> list[Finding]:
-    """How the file was read, where a person should know."""
-    shape = detect_shape(table) if mapping.shape else None
-    said = [*table.notes, *([shape.says] if shape and shape.kind == mapping.shape else [])]
-    return [Finding(severity="info", text=text) for text in said]
-
-
-def _set_aside(table: Table) -> Finding | None:
-    first = next(iter(table.set_aside), None)
-    if first is None:
-        return None
-    place = f"line {first.line}" if first.line else f"row {first.row}"
-    where = f"{first.file}, {place}" if first.file else place
-    text = f"{_count(table.aside_rows)} could not be read, set aside. The first ({where}) {first.reason}."
-    return Finding(severity="warning", text=text, rows=tuple(table.aside_rows))
-
-
-def _unusable(table: Table, examples: Sequence[Example]) -> Finding | None:
-    kept = {example.row for example in examples}
-    lost = tuple(number for number in table.numbers() if number not in kept)
-    if not lost:
-        return None
-    text = f"{_count(lost)} without an input or an answer, left out."
-    return Finding(severity="warning", text=text, rows=lost)
-
-
-def _count(rows: Sequence[int]) -> str:
-    return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
-
-
-def _by_input(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        groups[normal(example.input)].append(example)
-    return groups
-
-
-def _duplicates(examples: Sequence[Example]) -> Finding | None:
-    again = tuple(e.row for group in _by_input(examples).values() for e in group[1:])
-    if not again:
-        return None
-    text = f"{_count(again)} with an input that is there already. Such rows stay in one split together."
-    return Finding(severity="info", text=text, rows=again)
-
-
-def _contradictions(examples: Sequence[Example]) -> Finding | None:
-    groups = _by_input(examples).values()
-    rows = tuple(e.row for group in groups if len({e.output for e in group}) > 1 for e in group)
-    if not rows:
-        return None
-    text = f"{len(rows)} rows have the same input but different answers. The model cannot learn both."
-    return Finding(severity="warning", text=text, rows=rows)
-
-
-def _rare_labels(counts: Counter[str]) -> Finding | None:
-    rare = [label for label, count in counts.items() if count < 8]
-    if not rare:
-        return None
-    text = f"Fewer than 8 examples for: {', '.join(rare[:8])}. Expect the model to miss these."
-    return Finding(severity="warning", text=text)
-
-
-def _one_answer(examples: Sequence[Example]) -> Finding | None:
-    if len({example.output for example in examples}) > 1:
-        return None
-    return Finding(severity="error", text="Every row has the same answer. There is nothing to learn.")

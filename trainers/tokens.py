@@ -23,7 +23,10 @@ from prompts.errors import ModelError
 
 
 class TokenCounter:
-    """Renders and counts chats for one model folder. Raises `ModelError` where it has no chat template."""
+    """Renders and counts chats for one model folder. Raises `ModelError` where it has no chat template.
+
+    `limit` is how many tokens the model can read, None where its files do not say.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -35,6 +38,7 @@ class TokenCounter:
             raise ModelError(
                 f"The tokenizer in {folder} cannot be read: {error}.", hint="Use another model."
             ) from error
+        self.limit = _limit(folder, config)
         self._special = {key: _token_text(config.get(key)) for key in ("bos_token", "eos_token", "unk_token")}
         try:
             self._template = _compile(_template_source(folder, config))
@@ -66,6 +70,17 @@ class TokenCounter:
 def token_counter(folder: Path) -> TokenCounter:
     """The counter of a model folder, made once."""
     return TokenCounter(folder)
+
+
+def _limit(folder: Path, tokenizer_config: dict[str, Any]) -> int | None:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        config = {}
+    text = config.get("text_config", config)  # of a model that also sees, its language part
+    stated = text.get("max_position_embeddings") or tokenizer_config.get("model_max_length")
+    # Where a tokenizer knows no limit, transformers writes 1e30.
+    return stated if isinstance(stated, int) and 0 < stated < 10**8 else None
 
 
 def _token_text(value: Any) -> str:

@@ -83,10 +83,14 @@ class DataPanel:
             ("examples", f"{profile.usable:,}"),
             ("labels" if profile.labels else "free answers", str(len(profile.labels)) if profile.labels else "text"),
             ("tokens a row, median", str(profile.median_tokens)),
+            ("tokens, 95 % of rows", str(profile.p95_tokens)),
             ("tokens, longest", str(profile.longest_tokens)),
             ("train / dev / test / arena", " / ".join(str(len(part)) for _, part in splits)),
         ]
-        found = [(finding.severity, _with_rows(finding.text, finding.rows)) for finding in profile.findings]
+        found = [
+            (finding.severity, _with_rows(f"{finding.text} {finding.effect}", finding.rows))
+            for finding in profile.findings
+        ]
         labels = pd.DataFrame({"label": list(profile.labels), "rows": list(profile.labels.values())})
         return [
             gr.update(choices=choices, value=columns.input),

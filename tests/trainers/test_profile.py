@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from prompts.versions import PromptVersion
+from trainers.checks import Checked
+from trainers.checks.finding import Finding
 from trainers.data import Mapping, read_examples
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute
@@ -52,6 +54,31 @@ def test_lengths_are_those_of_the_rows_that_would_be_trained_on(tiny_model: Path
     assert len(profile.token_lengths) == 21
     assert profile.longest_tokens == profile.token_lengths[-1] > profile.median_tokens > 10
     assert profile.answer_tokens == 3, "the letter, the end of the turn, the template's line end"
+
+
+def test_a_profile_tells_p95_cuts_and_languages(tiny_model: Path) -> None:
+    rows = [*GOOD, *[(f"where is the parcel with the number {n}", "ab"[n % 2]) for n in range(20)]]
+    counter = TokenCounter(tiny_model)
+    profile = profiled([*rows, ("longer " * 600, "a")], counter)
+    assert profile.median_tokens <= profile.p95_tokens < profile.longest_tokens
+    assert profile.cut_at[512] == 1 and counter.limit in profile.cut_at
+    assert profile.languages["en"] >= 20
+    [finding] = [finding for finding in profile.findings if finding.check == "too_long"]
+    assert finding.rows == (41,)
+    assert profiled(rows).cut_at == {}
+
+
+def test_p95_is_the_length_that_all_but_a_twentieth_do_not_exceed() -> None:
+    profile = DatasetProfile(rows=100, usable=100, labels={}, token_lengths=tuple(range(1, 101)))
+    assert sum(length > profile.p95_tokens for length in profile.token_lengths) <= 5
+
+
+def test_findings_that_are_known_already_are_not_looked_for_again() -> None:
+    table = table_of([{"t": "x", "l": "a"}], Path("d.csv"))
+    mapping = Mapping(input="t", output="l")
+    checked = Checked(findings=(Finding(check="c", severity="info", text="known"),), languages={"en": 1})
+    profile = profile_data(table, mapping, read_examples(table, mapping), PromptVersion(), None, checked)
+    assert (profile.findings, profile.languages) == (checked.findings, {"en": 1})
 
 
 def test_an_estimate_grows_with_tokens_and_weights() -> None:

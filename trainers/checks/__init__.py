@@ -1,0 +1,112 @@
+"""The checks of a data set: what would spoil a training, one small file a kind.
+
+Owns the registry and running it. Refuses to change the data (`fixes` does, when asked) and to know prompts.
+
+To add a check: write a generator `def my_check(subject: Subject) -> Iterator[Finding]` in a file of its own, give its
+findings a `check` id, a severity, the rows, and an `effect` (what a training would make of it), and name it in `CHECKS`
+below; in `LENGTH_CHECKS` if it needs the rows' lengths in tokens, which change with the prompt. It must give the same
+findings every time (`subject.seed`), and go over `subject.sample` instead of `subject.examples` if it is slow. It need
+not catch anything: a check that crashes becomes a finding that says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from pydantic import BaseModel, ConfigDict
+
+from trainers.checks.as_read import as_read, set_aside
+from trainers.checks.balance import constant_answer, imbalance, rare_labels
+from trainers.checks.columns import columns
+from trainers.checks.finding import Finding
+from trainers.checks.hidden import commands, invisible, markers, markup
+from trainers.checks.labels import label_errors
+from trainers.checks.languages import languages
+from trainers.checks.lengths import too_long
+from trainers.checks.near import near_duplicates
+from trainers.checks.personal import personal_data
+from trainers.checks.repeats import contradictions, duplicates
+from trainers.checks.subject import SAMPLE, Subject
+from trainers.checks.unusable import unusable
+from trainers.data import Example, Mapping
+from trainers.reading import Table
+
+Check = Callable[[Subject], Iterable[Finding]]
+
+
+class Checked(BaseModel):
+    """What is found in a data set whatever the prompt: findings, and how many inputs each language has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    findings: tuple[Finding, ...] = ()
+    languages: dict[str, int] = {}
+
+
+def sample(subject: Subject) -> Iterable[Finding]:
+    """Says that the slow checks did not see every row, also where they found nothing."""
+    if subject.sampled:
+        yield Finding(
+            check="sample",
+            severity="info",
+            text=f"Label errors, near-duplicates and personal data were looked for in a seeded sample of {SAMPLE:,} of "
+            f"{len(subject.examples):,} rows.",
+            effect="There are likely more of them, in proportion; pairs of near-duplicates even more than that.",
+            sampled=True,
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    as_read,
+    set_aside,
+    unusable,
+    constant_answer,
+    columns,
+    contradictions,
+    duplicates,
+    near_duplicates,
+    rare_labels,
+    imbalance,
+    label_errors,
+    languages,
+    personal_data,
+    commands,
+    markers,
+    invisible,
+    markup,
+    sample,
+)
+LENGTH_CHECKS: tuple[Check, ...] = (too_long,)
+
+
+def check_data(
+    table: Table, mapping: Mapping, examples: Sequence[Example], seed: int = 0, checks: Sequence[Check] = CHECKS
+) -> Checked:
+    """Run every check that the prompt cannot change. Takes seconds from some thousand rows on."""
+    subject = Subject(table=table, mapping=mapping, examples=tuple(examples), seed=seed)
+    found = run_checks(subject, checks)
+    spoken: Counter[str] = Counter()
+    with suppress(Exception):  # then the check of languages has crashed too, and a finding says so
+        spoken.update(subject.languages)
+    return Checked(findings=found, languages=dict(spoken.most_common()))
+
+
+def run_checks(subject: Subject, checks: Sequence[Check]) -> tuple[Finding, ...]:
+    """All findings, in the registry's order."""
+    return tuple(finding for check in checks for finding in _guarded(check, subject))
+
+
+def _guarded(check: Check, subject: Subject) -> Iterator[Finding]:
+    try:
+        yield from check(subject)
+    except Exception as error:
+        # One broken check must neither take the others with it nor pass for "nothing found".
+        name = getattr(check, "__name__", "check")
+        yield Finding(
+            check=name,
+            severity="warning",
+            text=f"The check {name!r} failed ({type(error).__name__}: {str(error)[:200]}).",
+            effect="Whatever it would have found is not known.",
+        )

@@ -1,0 +1,42 @@
+"""Columns that hold nothing, or the same in every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainers.checks.finding import Finding
+from trainers.checks.subject import Subject
+
+_FEWEST = 2  # in a single row, every column is constant
+
+
+def columns(subject: Subject) -> Iterator[Finding]:
+    """The answer's column is not looked at: `constant_answer` speaks of it."""
+    names = [name for name in subject.table.columns if name != subject.mapping.output]
+    values: dict[str, set[str]] = {name: set() for name in names if len(subject.table) >= _FEWEST}
+    for row in subject.table.rows():
+        for name, kinds in values.items():
+            if len(kinds) < _FEWEST:  # from two on a column is not constant, whatever else it holds
+                kinds.add(row.get(name, "").strip())
+    goes_in = subject.mapping.input
+    if len(values.get(goes_in, ())) == 1:
+        yield Finding(
+            check="columns",
+            severity="error",
+            text=f"The column that goes in, {goes_in!r}, is the same in every row.",
+            effect="The model cannot tell the rows apart, and learns only how often each answer comes.",
+        )
+    others = {name: kinds for name, kinds in values.items() if name != goes_in and len(kinds) == 1}
+    yield from _told("empty", [name for name, kinds in others.items() if kinds == {""}])
+    yield from _told("the same in every row", [name for name, kinds in others.items() if kinds != {""}])
+
+
+def _told(how: str, names: list[str]) -> Iterator[Finding]:
+    if names:
+        what = f"Columns {', '.join(map(repr, names[:8]))} are" if len(names) > 1 else f"Column {names[0]!r} is"
+        yield Finding(
+            check="columns",
+            severity="info",
+            text=f"{what} {how}.",
+            effect="It changes nothing while it is not mapped; in a prompt it would only cost tokens.",
+        )

@@ -1,0 +1,59 @@
+"""What the checks look at: the mapped rows, their labels, languages and lengths, and the sample for what is slow.
+
+Owns what several checks share, each worked out once. Refuses to judge any of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from trainers.checks.spoken import language_of
+from trainers.data import Example, Mapping, labels_of, normal
+from trainers.reading import Table
+
+# Label errors, near-duplicates and personal data take about a second per thousand rows between them.
+SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One data set. `lengths` are whole rows in tokens, in the order of `examples`; empty where nothing counts them."""
+
+    table: Table
+    mapping: Mapping
+    examples: tuple[Example, ...]
+    lengths: tuple[int, ...] = ()
+    limit: int | None = None  # tokens that the base model can read
+    seed: int = 0
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return labels_of(self.examples)
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The language of each input, in the order of `examples`."""
+        return tuple(language_of(example.input) for example in self.examples)
+
+    @cached_property
+    def by_input(self) -> tuple[list[Example], ...]:
+        """Examples in groups of the same input, case and spacing aside."""
+        groups: dict[str, list[Example]] = defaultdict(list)
+        for example in self.examples:
+            groups[normal(example.input)].append(example)
+        return tuple(groups.values())
+
+    @property
+    def sampled(self) -> bool:
+        return len(self.examples) > SAMPLE
+
+    @cached_property
+    def sample(self) -> tuple[Example, ...]:
+        """All examples, or a seeded sample of them, in file order."""
+        if not self.sampled:
+            return self.examples
+        drawn = random.Random(self.seed).sample(range(len(self.examples)), SAMPLE)
+        return tuple(self.examples[i] for i in sorted(drawn))
