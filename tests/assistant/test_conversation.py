@@ -35,9 +35,10 @@ class Chat:
 
     def say(self, text: str, *files: Path) -> Turn:
         """Send a message; returns the answer to it."""
+        before = len(self.turns)
         self.conversation.hear(self.id, text, [file.name for file in files])
         self.conversation.answer(self.id, text, files)
-        heard, answer = self.turns[-2:]
+        heard, answer = self.turns[before : before + 2]  # what was begun may have told its end already
         assert (heard.role, answer.role) == ("user", "assistant")
         return answer
 
