@@ -105,8 +105,10 @@ class Conversation:
         project = self._pipeline.project(id)
         if alone := next((caution for caution in cautions(text, project.spec, ()) if caution.alone), None):
             return _joined([alone.text], wording.next_step(project))
-        text = self._meant(id, text)
-        reading = self._read(id, text, project)
+        turns = self._pipeline.store.turns(id)
+        offered = _offered(turns)
+        text = _meant(text, offered)
+        reading = self._read(id, text, project, turns[:-1], offered)
         parts = [reading.notice] if reading.notice else []
         if reading.prompt is not None:
             return _joined([*parts, reading.reply], self._take_prompt(id, reading.prompt))
@@ -121,26 +123,16 @@ class Conversation:
             return _joined([*parts, reading.reply], ("", wording.next_step(self._pipeline.project(id))[1]))
         return self._asked_back(id, text, parts, with_file)
 
-    def _read(self, id: str, text: str, project: Project) -> Reading:
+    def _read(self, id: str, text: str, project: Project, before: list[Turn], offered: tuple[str, ...]) -> Reading:
         """What the message means. What stands on a button, and the few commands, need no mind."""
-        history = self._pipeline.store.turns(id)[:-1][-_TURNS_READ:]
-        context = Context(spec=project.spec, asked=project.asked, stage=project.stage, history=tuple(history))
+        history = tuple(before[-_TURNS_READ:])
+        context = Context(spec=project.spec, asked=project.asked, stage=project.stage, history=history)
         act = commands.act_in(text)
-        if act in commands.ALONE or (act and text in self._offered(id)):
+        if act in commands.ALONE or (act and text in offered):
             return Reading(act=act)
         if id not in self._minds:
             self._minds[id] = self._mind_for(id)
         return self._minds[id].read(text, context)
-
-    def _offered(self, id: str) -> tuple[str, ...]:
-        """The buttons under the last answer."""
-        return next((turn.options for turn in reversed(self.turns(id)) if turn.role == "assistant"), ())
-
-    def _meant(self, id: str, text: str) -> str:
-        """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
-        offered = self._offered(id)
-        clear = offered and (len(offered) == 1 or offered[0].startswith("Yes")) and offered[0] != wording.SAMPLE
-        return offered[0] if clear and _YES.fullmatch(text) else text
 
     # What a message changes
 
@@ -243,6 +235,18 @@ class Conversation:
         else:
             self.note(id, f"The training has ended: {status.message} {status.hint}".strip(), ("Start training",))
         return True
+
+
+def _offered(turns: list[Turn]) -> tuple[str, ...]:
+    """The buttons under the last answer; before the first one, those of the welcome."""
+    answers = (turn.options for turn in reversed(turns) if turn.role == "assistant")
+    return next(answers, wording.WELCOME_OPTIONS)
+
+
+def _meant(text: str, offered: tuple[str, ...]) -> str:
+    """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
+    clear = offered and (len(offered) == 1 or offered[0].startswith("Yes")) and offered[0] != wording.SAMPLE
+    return offered[0] if clear and _YES.fullmatch(text) else text
 
 
 def _joined(parts: list[str], last: Answer) -> Answer:

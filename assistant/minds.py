@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 from assistant.dialogue.mind import Context, Mind, Reading
 from assistant.dialogue.offline.mind import OfflineMind
 from assistant.dialogue.two_minds import TwoMinds
+from assistant.hosts import is_here
 from assistant.pipeline import Pipeline
 from prompts.errors import EngineError, TunewrightError
-
-_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def minds_for(pipeline: Pipeline) -> Callable[[str], Mind]:
@@ -30,7 +29,7 @@ def minds_for(pipeline: Pipeline) -> Callable[[str], Mind]:
         from assistant.dialogue.model_mind import model_mind  # only a chat that has a model pays for its library
 
         model: Mind = model_mind(chosen, views(pipeline, id))
-        if urlsplit(chosen.url).hostname not in _HERE:
+        if not is_here(chosen.url):
             model = Discreet(model, offline, str(urlsplit(chosen.url).hostname))
         return TwoMinds(model, offline)
 

@@ -14,11 +14,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, create_model
 
 from assistant.dialogue.mind import Act, Context, Reading
+from assistant.hosts import is_here
 from assistant.settings import ChatModelSettings, ChatOutput
 from prompts.errors import DataError, EngineError, TunewrightError
 from prompts.spec import TaskSpec
@@ -245,10 +245,9 @@ async def _connected(settings: ChatModelSettings) -> AsyncIterator[Model]:
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
     key = settings.key.get_secret_value() if settings.key else "none"
-    here = urlsplit(settings.url).hostname in ("127.0.0.1", "localhost", "::1")
     # A proxy set in the environment is not for this machine's own ports. Nobody waits for the library's retries: the
     # offline mind is at hand.
-    http = DefaultAsyncHttpxClient(trust_env=False) if here else None
+    http = DefaultAsyncHttpxClient(trust_env=False) if is_here(settings.url) else None
     async with AsyncOpenAI(
         base_url=settings.url, api_key=key, max_retries=0, timeout=settings.timeout, http_client=http
     ) as client:

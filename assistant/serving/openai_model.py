@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from assistant.hosts import is_here
 from prompts.chat_model import GREEDY, Chunk, Message, Sampling
 from prompts.errors import EngineError
 
@@ -53,10 +53,9 @@ class OpenAIModel:
     def _client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost")
         # A proxy set in the environment is not for this machine's own ports; and reading certificates that are not
         # needed takes 30 ms, in which the other pane of a comparison would miss the embedded engine's batch.
-        http = DefaultAsyncHttpxClient(trust_env=False, verify=False) if here else None
+        http = DefaultAsyncHttpxClient(trust_env=False, verify=False) if is_here(self.url) else None
         return AsyncOpenAI(base_url=self.url, api_key=self.api_key, max_retries=0, http_client=http)
 
 
