@@ -91,6 +91,7 @@ class Acts:
 
     def _sample(self, id: str) -> Answer:
         self._pipeline.start_sample(id)
+        self._pipeline.go_to(id, "Prompt")
         told = self.told_data(id)
         return (
             "The sample project: tickets of an online electronics shop, to be routed to six teams.\n\n" + told,
@@ -104,7 +105,7 @@ class Acts:
 
     def told_data(self, id: str) -> str:
         """What is in the data, in a few lines."""
-        project = self._pipeline.go_to(id, "Prompt")
+        project = self._pipeline.project(id)
         profile = self._pipeline.profile(project)
         assert project.data is not None  # or the profile would have raised
         lines = [

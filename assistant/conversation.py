@@ -94,6 +94,7 @@ class Conversation:
     def _take(self, id: str, upload: Path) -> Answer:
         project = self._pipeline.add_file(id, upload)
         assert project.data is not None
+        self._pipeline.go_to(id, "Prompt")
         try:
             return self.acts.told_data(id), ()
         except ModelError as error:  # the data is in all the same
@@ -151,6 +152,7 @@ class Conversation:
         told = f"I took {count} example{'s' * (count > 1)}; the last one: `{_cut(last.input)}` → `{_cut(last.output)}`."
         if project.data is None:
             return told, ()
+        self._pipeline.go_to(id, "Prompt")
         return f"{told}\n\n{self._tried(lambda: (self.acts.told_data(id), ()))[0]}", ()
 
     def _take_facts(self, id: str, reading: Reading) -> str:
