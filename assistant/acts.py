@@ -13,10 +13,13 @@ from assistant.dialogue.mind import Act
 from assistant.dialogue.wording import Answer
 from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
+from assistant.profiling import Profiling
 from assistant.project import Project
+from prompts.errors import TunewrightError
 from trainers.status import ENDED
 
 WARNING = "⚠️"
+_PATIENCE = 4.0  # seconds that an answer waits for the profile; some thousand rows take as long
 Note = Callable[[str, str, tuple[str, ...]], None]
 
 
@@ -104,20 +107,28 @@ class Acts:
         return told, self._next(id)[1]
 
     def told_data(self, id: str) -> str:
-        """What is in the data, in a few lines."""
+        """What is in the data, in a few lines; of a large file the rest comes as a note, once it is known."""
         project = self._pipeline.project(id)
-        profile = self._pipeline.profile(project)
-        assert project.data is not None  # or the profile would have raised
-        lines = [
-            f"**{project.data.name}**: {profile.usable} examples; {project.data.columns.told}. "
-            f"Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."
-        ]
-        if profile.labels:
-            counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:12])
-            lines.append(f"{len(profile.labels)} labels: {counts}.")
-        lines += [f"- {finding.text} {finding.effect}" for finding in profile.findings]
-        lines.append("I wrote a first prompt; it is in **Prompt**, with rows exactly as the model will see them.")
-        return "\n\n".join(lines)
+        data, job = self._pipeline.source(project), self._pipeline.profiling(project)
+        count = len(self._pipeline.examples(project))
+        first = f"**{data.name}**: {count:,} examples; {data.columns.told}."
+        if job.wait(_PATIENCE):
+            return f"{first} {wording.found(job.result())}\n\n{wording.FIRST_PROMPT}"
+
+        def tell() -> None:
+            if self._pipeline.project(id).data == data:  # else what was found is of no interest any more
+                self._note(id, self._found(data.name, job), ("Measure the prompt", "What do you advise?"))
+
+        job.when_done(tell)
+        return (
+            f"{first} I am looking through them now; what I find comes here and in **Data**.\n\n{wording.FIRST_PROMPT}"
+        )
+
+    def _found(self, name: str, job: Profiling) -> str:
+        try:
+            return f"I have looked through **{name}**. {wording.found(job.result())}"
+        except TunewrightError as error:
+            return f"{WARNING} {error}"
 
     # The prompt
 

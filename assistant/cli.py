@@ -56,6 +56,26 @@ def describe(
 
 
 @cli.command()
+def profile(
+    data: Annotated[str, typer.Argument(help="A file, a folder, or a data set of the hub (owner/name).")],
+    as_json_text: Annotated[bool, typer.Option("--json", help="Print the whole profile as JSON.")] = False,
+    model: Annotated[str, typer.Option(help="Whose tokenizer counts: embedded, a hub id, a folder.")] = "embedded",
+    input_column: Annotated[str, typer.Option("--input", help="The column that goes in.")] = "",
+    output_column: Annotated[str, typer.Option("--output", help="The column with the answer.")] = "",
+    split_column: Annotated[str, typer.Option("--split", help="The column that names train and test rows.")] = "",
+) -> None:
+    """Print what is in the data and what would spoil a training. Changes nothing."""
+    import json
+
+    from assistant.profile_report import as_json, as_lines, profile_file
+    from trainers.paths import default_paths
+
+    named = {"input": input_column, "output": output_column, "split": split_column}
+    found = profile_file(data, model, default_paths(), {key: value for key, value in named.items() if value})
+    typer.echo(json.dumps(as_json(*found), ensure_ascii=False) if as_json_text else "\n".join(as_lines(*found)))
+
+
+@cli.command()
 def train(
     plan: Annotated[Path, typer.Argument(help="A plan as YAML; the Strategy panel shows one.")],
     detach: Annotated[bool, typer.Option(help="Start, print the run, and leave it to itself.")] = False,

@@ -1,40 +1,115 @@
 """The journey, one method a stage: all that the screen, the chat and the command line call.
 
-Owns what is run: measuring, advising, training, comparing. A project's own changes are the workbench's. Refuses to
-word (that is `dialogue`) and to draw (`ui`).
+Owns what is run: measuring, advising, training, comparing. A project's own changes are the workbench's and the data
+bench's. Refuses to word (that is `dialogue`) and to draw (`ui`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from assistant.arena import Arm, count_votes
+from assistant.databench import DataBench
+from assistant.hosts import is_here
 from assistant.measuring import Measurement, measure
 from assistant.project import Project, Vote
 from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
 from assistant.serving.engine import ServedModel
+from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
-from assistant.workbench import Workbench
-from prompts.chat_model import Sampling
+from assistant.writing import Writing, write_rows
+from prompts.chat_model import ChatModel, Sampling
 from prompts.errors import DataError, RunError, TunewrightError
 from prompts.metrics import metric_for
-from prompts.versions import PromptVersion
+from prompts.versions import Demonstration, PromptVersion
+from prompts.writing import levelled
 from trainers import jobs
+from trainers.data import labels_of
 from trainers.hardware import choose_compute, detect
 from trainers.models import LocalModel
 from trainers.plan import TrainingPlan
 from trainers.status import ENDED, RunFolder, RunStatus
+from trainers.synthetic import Trial
 
 
-class Pipeline(Workbench):
+@dataclass(frozen=True)
+class Writer:
+    """The model that would write new rows; `host` is where they would be sent to, empty for this machine."""
+
+    name: str
+    host: str = ""
+
+
+class Pipeline(DataBench):
     """Everything a person can do, for any number of projects. Safe to call from several threads."""
 
     def __init__(self, settings: Settings, engines: EngineRoom | None = None) -> None:
         super().__init__(settings)
         self.engines = engines or EngineRoom(settings)
         self.measurements: dict[str, Measurement] = {}
+        self.writings: dict[str, Writing] = {}
+        self._trials: dict[str, Trial] = {}  # by the writer's name: what a model could do once it can do again
+
+    # Data
+
+    def writer(self, project: Project) -> Writer:
+        """Who would write new rows: the configured chat model, else the base model on this machine.
+
+        Raises `DataError` where the configured model is elsewhere and the person said that nothing may leave.
+        """
+        chosen = self.settings.chat_model
+        if chosen is None:
+            return Writer(self.base(project).name)
+        host = "" if is_here(chosen.url) else str(urlsplit(chosen.url).hostname)
+        if host and project.spec.local_only:
+            told = f"You said that nothing may leave this machine, and {chosen.model} is at {host}."
+            raise DataError(told, hint="Write rows yourself, or change that in the Task panel.")
+        return Writer(chosen.model, host)
+
+    def start_writing(self, id: str, count: int, *, insist: bool = False) -> Writing:
+        """Have about `count` new training rows written in the background; what is kept waits for the person's look.
+
+        Where labels are known, the rarest get the most. Raises a `TunewrightError` where there is nothing to imitate.
+        """
+        project = self.project(id)
+        running = self.writings.get(id)
+        if running and running.running:
+            return running
+        writer, train = self.writer(project), self.splits(project).train
+        labels = labels_of(self.examples(project))
+        counts = Counter(row.output for row in train)
+        wanted = levelled({label: counts[label] for label in labels if counts[label]}, count) if labels else {"": count}
+        job = write_rows(
+            project.spec,
+            train,
+            [row.input for row in (*self.examples(project), *self.dataset(project).unanswered, *self.pending(project))],
+            wanted,
+            lambda say: self._writing_model(project, say),
+            seed=len(self.source(project).edits),  # another batch of rows is another draw
+            trial=self._trials.get(writer.name),
+            insist=insist,
+        )
+        self.writings[id] = job
+
+        def keep(done: Writing) -> None:
+            if done.trial:
+                self._trials[writer.name] = done.trial
+            self.keep_pending(id, [Demonstration(input=row.input, output=row.output) for row in done.kept])
+
+        job.when_done(keep)
+        return job
+
+    def _writing_model(self, project: Project, say: Callable[[str], None]) -> ChatModel:
+        chosen = self.settings.chat_model
+        if chosen is None:
+            return cast(ChatModel, self._base_model(project, say))
+        key = chosen.key.get_secret_value() if chosen.key else "none"
+        return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key)
 
     # Prompt
 
@@ -90,10 +165,10 @@ class Pipeline(Workbench):
 
     def plan(self, project: Project) -> TrainingPlan:
         """The plan that Start will follow: the person's own, else the advised one. Raises `DataError` without data."""
-        data = self._data(project)
+        data = self.source(project)
         if project.plan is None:
             return advised_plan(self.situation(project))
-        where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns})
+        where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns, "edits": data.edits})
         return project.plan.model_copy(update={"data": where, "prompt": project.prompt or project.plan.prompt})
 
     def set_plan(self, id: str, plan: TrainingPlan | None) -> Project:
@@ -183,4 +258,5 @@ class Pipeline(Workbench):
 
     def close(self) -> None:
         """Stop what belongs to the app. Training goes on: it is a process of its own."""
+        self._profiler.close()
         self.engines.stop()

@@ -11,6 +11,7 @@ from prompts.metrics import Score
 from prompts.spec import TaskSpec
 from prompts.versions import Demonstration, PromptVersion
 from trainers.data import Mapping
+from trainers.edits import Edit
 from trainers.plan import TrainingPlan
 
 Stage = Literal["Task", "Data", "Prompt", "Strategy", "Train", "Report", "Compare"]
@@ -23,11 +24,12 @@ class _Record(BaseModel):
 
 
 class DataSource(_Record):
-    """The project's own copy of a file, its name as the person knows it, and which columns count."""
+    """The project's own copy of a file, its name as the person knows it, which columns count, and what was changed."""
 
     path: Path
     name: str
     columns: Mapping
+    edits: tuple[Edit, ...] = ()
 
 
 class Snapshot(_Record):
@@ -39,6 +41,7 @@ class Snapshot(_Record):
     typed: tuple[Demonstration, ...]
     prompt: PromptVersion | None
     plan: TrainingPlan | None
+    pending: Edit | None = None
 
 
 class Project(_Record):
@@ -58,6 +61,7 @@ class Project(_Record):
     run_id: str | None = None
     earlier_runs: tuple[str, ...] = ()
     typed: tuple[Demonstration, ...] = Field((), description="Rows from the chat, too few yet to be the data")
+    pending: Edit | None = Field(None, description="Rows that a model wrote, and nobody has looked at yet")
     past: tuple[Snapshot, ...] = Field((), description="Where one can go back to, the latest last")
     asked: str | None = Field(None, description="The spec field that the chat's open question is about")
     skipped: tuple[str, ...] = Field((), description="Questions that the person does not want to be asked")

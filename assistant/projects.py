@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from assistant.copies import copy_to
 from assistant.pipeline import Pipeline
 from assistant.project import STAGES, DataSource, Project
 from assistant.workbench import NEW_PROJECT
@@ -89,11 +90,15 @@ class Projects:
         return self._pipeline.change(copy.id, data=self._copied(first.data, copy.id))
 
     def _copied(self, data: DataSource, id: str) -> DataSource:
-        """A file of one's own, which outlives the first project."""
-        path = self._files(id) / data.path.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(data.path, path)
-        return data.model_copy(update={"path": path})
+        """Files of one's own, which outlive the first project."""
+        folder = self._files(id)
+        path = folder / data.path.name
+        copy_to(data.path, path)
+        edits = []
+        for edit in data.edits:
+            copy_to(edit.rows, rows := folder / "edits" / edit.rows.name)
+            edits.append(edit.model_copy(update={"rows": rows}))
+        return data.model_copy(update={"path": path, "edits": tuple(edits)})
 
     def delete(self, user: str, id: str) -> Project:
         """Put a project away for `DAYS_KEPT` days. Raises `RunError` while it trains."""

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from assistant.project import Project
 from prompts.metrics import Score, metric_for
-from trainers.data import Splits
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
 from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
 from trainers.profile import DatasetProfile
+from trainers.splits import Splits
 from trainers.strategies.lora import LoraStrategy
 
 Kind = Literal["data", "prompt", "few_shot", "lora"]
@@ -189,7 +189,12 @@ def advised_plan(situation: Situation) -> TrainingPlan:
     return TrainingPlan(
         name=project.name,
         base_model=situation.base.ref,
-        data=DataPlan(path=project.data.path, columns=project.data.columns, max_train_rows=most_rows),
+        data=DataPlan(
+            path=project.data.path,
+            columns=project.data.columns,
+            edits=project.data.edits,
+            max_train_rows=most_rows,
+        ),
         prompt=project.prompt,
         strategy=LoraStrategy(r=8 if situation.compute.device == "cpu" else 16),
         training=Optimization(

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from prompts.versions import PromptVersion
 from trainers import jobs
-from trainers.data import Mapping, Shares
+from trainers.data import Mapping
 from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED
 from trainers.paths import default_paths
 from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
+from trainers.splits import Shares
 from trainers.status import ENDED, RunFolder
 from trainers.strategies.lora import LoraStrategy
 
@@ -44,27 +45,25 @@ def take(path: Path, intents: list[str], count: int) -> list[dict[str, str]]:
     return in_turn[:count]
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> Path:
+def write(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["text", "category"])
         writer.writeheader()
         writer.writerows(rows)
-    return path
 
 
 def build_plan(args: argparse.Namespace, folder: Path) -> TrainingPlan:
     """The plan, with its data written to `folder`."""
     with (args.data / "train.csv").open(encoding="utf-8", newline="") as file:
         intents = sorted({row["category"] for row in csv.DictReader(file)})[: args.intents]
-    train = write(folder / "train.csv", take(args.data / "train.csv", intents, args.train))
-    test = write(folder / "test.csv", take(args.data / "test.csv", intents, args.test))
+    for name, count in (("train", args.train), ("test", args.test)):
+        write(folder / f"{name}.csv", take(args.data / f"{name}.csv", intents, count))
     return TrainingPlan(
         name="banking77",
         base_model=args.base_model,
         data=DataPlan(
-            path=train,
-            test_path=test,
-            columns=Mapping(input="text", output="category"),
+            path=folder,
+            columns=Mapping(input="text", output="category", split="split"),
             shares=Shares(train=1.0, dev=0.0, test=0.0, arena=0.0),
             seed=_SEED,
         ),

@@ -17,11 +17,10 @@ from pathlib import Path
 import psutil
 
 from prompts.errors import DataError, RunError
-from trainers.data import Example, Shares, load_examples, normal, split
+from trainers.dataset import load_dataset
 from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
-from trainers.reading import read_table
-from trainers.status import ENDED, SPLITS, RunFolder, RunStatus
+from trainers.status import ENDED, RunFolder, RunStatus
 
 # A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
 _RUN_BYTES = 500e6
@@ -34,35 +33,19 @@ def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
     Raises `DataError` for unusable data and `RunError` where the disk is full.
     """
     require_free_space(paths.runs, _RUN_BYTES, "A training run")
-    splits = _split_data(plan)
+    data = load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
+    splits = data.splits(plan.data.shares, plan.data.seed)
+    if not splits.train:
+        raise DataError(f"{plan.data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     run = RunFolder(paths.runs / f"{stamp}-{plan.strategy.type}-{secrets.token_hex(2)}")
-    for name, examples in splits.items():
-        run.write_split(name, examples)
-    table = read_table(plan.data.path)
-    if table.aside_rows:
-        table.write_set_aside(run.set_aside)
+    for name, examples in splits.parts():
+        run.write_split(name, examples[: plan.data.max_train_rows] if name == "train" else examples)
+    if data.table.aside_rows:
+        data.table.write_set_aside(run.set_aside)
     write_atomically(run.path / "plan.yaml", plan.to_yaml())
     run.write_status(RunStatus(message="Waiting for the training process."))
     return run
-
-
-def _split_data(plan: TrainingPlan) -> dict[str, tuple[Example, ...]]:
-    """The splits. Where the test rows have a file of their own, the other file's test share goes to training, and
-    its rows with a test row's input go nowhere."""
-    data, shares = plan.data, plan.data.shares
-    examples = load_examples(data.path, data.columns)
-    held: list[Example] = []
-    if data.test_path is not None:
-        held = load_examples(data.test_path, data.columns)
-        inputs = {normal(example.input) for example in held}
-        examples = [example for example in examples if normal(example.input) not in inputs]
-        shares = Shares(train=shares.train + shares.test, dev=shares.dev, test=0, arena=shares.arena)
-    parts = split(examples, shares, data.seed)
-    if not parts.train:
-        raise DataError(f"{data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
-    splits: dict[str, tuple[Example, ...]] = {name: getattr(parts, name) for name in SPLITS}
-    return {**splits, "test": tuple(held) or parts.test, "train": parts.train[: data.max_train_rows]}
 
 
 def start(run: RunFolder) -> None:

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prompts.errors import PlanError
 from prompts.metrics import METRICS
 from prompts.versions import PromptVersion
-from trainers.data import Mapping, Shares
+from trainers.data import Mapping
+from trainers.edits import Edit
 from trainers.models import EMBEDDED
+from trainers.splits import Shares
 from trainers.strategies.lora import LoraStrategy
 
 
@@ -30,9 +32,7 @@ class DataPlan(_Part):
 
     path: Path
     columns: Mapping
-    test_path: Path | None = Field(
-        None, description="Held-out rows in a file of their own, used whole as the test split"
-    )
+    edits: tuple[Edit, ...] = Field((), description="What was changed since the file was read, in this order")
     shares: Shares = Shares()
     seed: int = 0
     max_train_rows: int | None = Field(None, ge=1, description="Train on at most this many rows")
@@ -103,7 +103,8 @@ def read_plan(path: Path) -> TrainingPlan:
         raise PlanError(f"{path.name} is not a plan: it holds no keys.", hint="Start with `base_model:` and `data:`.")
     plan = parse_plan(raw, path.name)
     here, data = path.resolve().parent, plan.data
-    found = {n: here / p.expanduser() for n in ("path", "test_path") if (p := getattr(data, n)) is not None}
+    edits = tuple(edit.model_copy(update={"rows": here / edit.rows.expanduser()}) for edit in data.edits)
+    found = {"path": here / data.path.expanduser(), "edits": edits}
     base = here / Path(plan.base_model).expanduser()
     local = {"base_model": str(base)} if plan.base_model != EMBEDDED and base.exists() else {}
     return plan.model_copy(update={"data": data.model_copy(update=found), **local})

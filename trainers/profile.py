@@ -12,13 +12,16 @@ from pydantic import BaseModel, ConfigDict
 
 from prompts.chat_model import Message
 from prompts.versions import PromptVersion
-from trainers.checks import LENGTH_CHECKS, Checked, check_data, run_checks
+from trainers.checks import LENGTH_CHECKS, Checked, Say, check_data, run_checks, silent
 from trainers.checks.finding import Finding
 from trainers.checks.lengths import cut_at
 from trainers.checks.subject import Subject
-from trainers.data import Example, Mapping, labels_of
-from trainers.reading import Table
+from trainers.data import Example, labels_of
+from trainers.dataset import Dataset
 from trainers.tokens import TokenCounter
+
+_CHECKING = 0.8  # the share of the time that the checks take; the rest is for counting tokens
+_TOLD_EVERY = 1_000
 
 
 class DatasetProfile(BaseModel):
@@ -58,24 +61,21 @@ class DatasetProfile(BaseModel):
 
 
 def profile_data(
-    table: Table,
-    mapping: Mapping,
-    examples: Sequence[Example],
-    prompt: PromptVersion,
-    tokens: TokenCounter | None,
-    checked: Checked | None = None,
-) -> DatasetProfile:
-    """Profile a mapped table. Without a token counter, lengths are left out.
+    data: Dataset, prompt: PromptVersion, tokens: TokenCounter | None, checked: Checked | None = None, say: Say = silent
+) -> tuple[DatasetProfile, Checked]:
+    """Profile a data set; the second of the two is what the prompt cannot change, to be given as `checked` next time.
 
-    `checked` are the findings that the prompt cannot change, where the caller has them from before.
+    Without a token counter, lengths are left out. `say` is told the share that is done, in [0, 1], and what is looked
+    for.
     """
-    checked = checked or check_data(table, mapping, examples)
+    checked = checked or check_data(data, say=lambda done, what: say(_CHECKING * done, what))
+    examples = data.examples
     counts = Counter(example.output for example in examples) if labels_of(examples) else Counter()
-    lengths, answer = _lengths(examples, prompt, tokens) if tokens else ((), 0)
+    lengths, answer = _lengths(examples, prompt, tokens, say) if tokens else ((), 0)
     limit = tokens.limit if tokens else None
-    subject = Subject(table=table, mapping=mapping, examples=tuple(examples), lengths=lengths, limit=limit)
-    return DatasetProfile(
-        rows=len(table),
+    subject = Subject.of(data, lengths=lengths, limit=limit)
+    profile = DatasetProfile(
+        rows=len(data.table),
         usable=len(examples),
         labels=dict(counts.most_common()),
         languages=checked.languages,
@@ -84,12 +84,17 @@ def profile_data(
         answer_tokens=answer,
         findings=checked.findings + run_checks(subject, LENGTH_CHECKS),
     )
+    return profile, checked
 
 
-def _lengths(examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter) -> tuple[tuple[int, ...], int]:
+def _lengths(
+    examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter, say: Say
+) -> tuple[tuple[int, ...], int]:
     """Tokens of each whole row, and of the longest answer."""
     whole, longest = [], 0
-    for example in examples:
+    for number, example in enumerate(examples):
+        if number % _TOLD_EVERY == 0:
+            say(_CHECKING + (1 - _CHECKING) * number / len(examples), "lengths in tokens")
         asked = prompt.messages(example.input)
         full = tokens.count([*asked, Message(role="assistant", content=example.output)], for_reply=False)
         longest = max(longest, full - tokens.count(asked))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,6 @@ from trainers.plan import TrainingPlan, read_plan
 State = Literal["starting", "running", "done", "failed", "cancelled"]
 Phase = Literal["preparing", "training", "evaluating", "finished"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-SPLITS = ("train", "dev", "test", "arena")
 
 
 class RunStatus(BaseModel):
@@ -140,7 +140,7 @@ class RunFolder:
             return RunStatus()
 
     def write_split(self, name: str, examples: tuple[Example, ...]) -> None:
-        lines = "".join(example.model_dump_json() + "\n" for example in examples)
+        lines = "".join(json.dumps(asdict(example), ensure_ascii=False) + "\n" for example in examples)
         write_atomically(self.path / "data" / f"{name}.jsonl", lines)
 
     def split(self, name: str) -> tuple[Example, ...]:
@@ -148,7 +148,7 @@ class RunFolder:
         file = self.path / "data" / f"{name}.jsonl"
         if not file.is_file():
             raise RunError(f"Run {self.id} has no {name} split.", hint="Start the run again.")
-        return tuple(Example.model_validate_json(line) for line in file.read_text("utf-8").split("\n") if line)
+        return tuple(Example(**json.loads(line)) for line in file.read_text("utf-8").split("\n") if line)
 
     def add_metrics(self, **values: Any) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

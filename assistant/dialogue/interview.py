@@ -63,8 +63,9 @@ QUESTIONS = (
     ),
     Question(
         "examples",
-        "Now some examples with the right answer: drop a CSV or JSONL file here, or paste them, one a line, as "
-        f"`input -> answer`. I measure on them, and a training learns from them; {ENOUGH_ROWS} are enough to start.",
+        "Now some examples with the right answer: drop a table here (CSV, JSON, Excel, Parquet), or paste them, one a "
+        "line, as `input -> answer`. I measure on them, and a training learns from them; "
+        f"{ENOUGH_ROWS} are enough to start.",
         "And examples, as a file or as `input -> answer`?",
         "Examples are what I measure on, and what a training learns from. Without them nobody can say whether a prompt "
         "or a training made anything better.",

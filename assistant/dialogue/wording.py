@@ -11,20 +11,22 @@ from assistant.dialogue.interview import ENOUGH_ROWS, Question, next_question
 from assistant.project import Project
 from prompts.spec import TaskSpec
 from prompts.templates import language_name
+from trainers.checks.finding import SEVERITIES
+from trainers.profile import DatasetProfile
 
 Answer = tuple[str, tuple[str, ...]]
 
 SAMPLE = "Start with the sample project"
 WELCOME = (
     "Hello. I help you teach a language model one task, on this machine, and find out whether it really got better.\n\n"
-    "**What should the model do?** One or two sentences are enough. You can also drop a CSV or JSONL file here, or "
-    "paste examples, one a line, as `input -> answer`."
+    "**What should the model do?** One or two sentences are enough. You can also drop a table here (CSV, JSON, Excel, "
+    "Parquet), or paste examples, one a line, as `input -> answer`."
 )
 WELCOME_OPTIONS = (SAMPLE, "What can you do?")
 HELP = (
-    "Tell me the task in your own words, in English, German, French or Spanish, and give me examples: a CSV or JSONL "
-    "file, or rows pasted here as `input -> answer`. I write a first prompt, measure it, say whether training is worth "
-    "it and what it costs, train, and put the base and the tuned model side by side.\n\n"
+    "Tell me the task in your own words, in English, German, French or Spanish, and give me examples: a table "
+    "(CSV, JSON, Excel, Parquet), or rows pasted here as `input -> answer`. I write a first prompt, measure it, say "
+    "whether training is worth it and what it costs, train, and put the base and the tuned model side by side.\n\n"
     "- At any point: `why?`, `skip`, `go back`, `start over`.\n"
     "- For the work: `prompt: ...` sets the prompt, `look at the data`, `measure it`, `what do you advise?`, "
     "`start training`, `compare`.\n"
@@ -37,6 +39,8 @@ UNKNOWN = (
     "I do not know. I answer from a few dozen notes about fine-tuning (prompts, LoRA, data, scores, cost, privacy), "
     "and none of them is about that."
 )
+FIRST_PROMPT = "I wrote a first prompt; it is in **Prompt**, with rows exactly as the model will see them."
+_MOST_LABELS, _MOST_FINDINGS = 12, 6
 KEY_REMOVED = (
     "**There was a key or password in your message.** I masked it before keeping anything. Take it for leaked all the "
     "same and renew it; keys for a chat model belong into `TUNEWRIGHT_CHAT_KEY`."
@@ -92,6 +96,22 @@ def understood(before: TaskSpec, after: TaskSpec) -> str:
         was = f"~~{value_of(old, field)}~~ → " if old not in (None, "", ()) else ""
         lines.append(f"- **{name_of(field)}**: {was}{value_of(new, field)}, {mark}")
     return "I noted:\n" + "\n".join(lines) if lines else ""
+
+
+def found(profile: DatasetProfile) -> str:
+    """What is in the data, in a few lines: sizes, labels and what would spoil a training, the worst first."""
+    lines = [f"Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."]
+    if profile.labels:
+        counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:_MOST_LABELS])
+        more = f" and {len(profile.labels) - _MOST_LABELS} more" if len(profile.labels) > _MOST_LABELS else ""
+        lines.append(f"{len(profile.labels)} labels: {counts}{more}.")
+    ranked = sorted(profile.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    lines += [f"- {finding.text} {finding.effect}" for finding in ranked[:_MOST_FINDINGS]]
+    if len(ranked) > _MOST_FINDINGS:
+        lines.append(f"And {len(ranked) - _MOST_FINDINGS} smaller things, in **Data**.")
+    if any(finding.fix for finding in ranked):
+        lines.append("What can be mended has a button in **Data**; the file itself is never changed.")
+    return "\n\n".join(lines)
 
 
 def open_question(project: Project) -> Question | None:

@@ -59,7 +59,8 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                     steps.append(step)
         status = _StatusBar(desk)
         panels: list[Panel] = [
-            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].measuring, status
+            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].measuring,
+            built["Data"].writing, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app
@@ -97,7 +98,10 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
             gr.Info("The project that was here has been deleted. This is the one before it.", duration=10)
         after, values, errors = dict(before), [], set()
         for index, panel in enumerate(panels):
-            shown, error = _drawn(panel, project, index, after)
+            if desk.must_wait(panel, project):  # it is drawn at a later tick
+                shown, error = [gr.skip()] * len(panel.outputs), ""
+            else:
+                shown, error = _drawn(panel, project, index, after)
             values += shown
             errors |= {error} - {""}
         for error in errors:  # several panels may fail for one reason: say it once

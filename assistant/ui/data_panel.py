@@ -1,4 +1,7 @@
-"""The Data panel: a file, its columns, what is in it, what would spoil a training, and three rows as the model sees."""
+"""The Data panel: what came in, how it is read, what is in it, what would spoil a training and what was done about it.
+
+Owns the mapping's controls and the order of the panel. The ways in are `take_data`'s, the cards `findings`'.
+"""
 
 from __future__ import annotations
 
@@ -6,101 +9,122 @@ from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 import pandas as pd
 
-from assistant.project import Project
-from assistant.ui import html
+from assistant.profiling import Profiling
+from assistant.project import DataSource, Project
+from assistant.ui import findings, html
 from assistant.ui.panel import Desk
+from assistant.ui.take_data import TakeData
+from assistant.ui.write_panel import WritePanel
 from trainers.data import Mapping
-from trainers.reading import SUFFIXES, Table
+from trainers.profile import DatasetProfile
+from trainers.reading import ComposedKind, Table
+from trainers.splits import Splits
 
 _BINS = 12
+_NONE = ""
+_SHAPES: dict[ComposedKind, str] = {
+    "instruction": "Alpaca: instruction, its context below it, answer",
+    "messages": "Conversations (OpenAI messages)",
+    "conversations": "Conversations (ShareGPT)",
+    "preference": "Preferences: the chosen answer is learned",
+    "thumbs": "Thumbs: answers with a thumb up are learned",
+}
+assert set(_SHAPES) == set(get_args(ComposedKind))
 
 
 class DataPanel:
-    """Upload, mapping, profile and preview."""
+    """Upload, mapping, profile, findings with their fixes, and preview."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._downloads = TemporaryDirectory(prefix="tunewright-")  # Gradio serves files from there
-        with gr.Row(equal_height=True):
-            self._file = gr.File(
-                label="CSV, JSON, Excel or Parquet",
-                file_types=list(SUFFIXES),
-                height=120,
-                elem_id="data-file",
-            )
-            with gr.Column():
-                self._input = gr.Dropdown([], label="Column that goes in", interactive=True)
-                self._output = gr.Dropdown([], label="Column with the answer", interactive=True)
-        self._summary = gr.HTML()
-        self._aside = gr.DownloadButton("Download what could not be read", visible=False, size="sm")
+        TakeData(desk)
+        with gr.Row():
+            self._input = gr.Dropdown([], label="Goes in", interactive=True, min_width=140, elem_id="column-input")
+            self._output = gr.Dropdown([], label="Answer", interactive=True, min_width=140, elem_id="column-output")
+            self._shape = gr.Dropdown([], label="Read as", interactive=True, min_width=140, elem_id="column-shape")
+            self._split = gr.Dropdown([], label="Test rows", interactive=True, min_width=140, elem_id="column-split")
+        self._summary = gr.HTML(elem_id="data-summary")
+        with gr.Accordion("Three rows, exactly as the model will see them", open=True):
+            self._seen = gr.HTML(elem_id="data-seen")
         with gr.Row():
             self._labels = gr.BarPlot(x="rows", y="label", title="Rows for each label", height=240, visible=False)
             self._lengths = gr.BarPlot(
                 sort=None, x="tokens", y="rows", title="Row length in tokens (bins from)", height=240, visible=False
             )
-        with gr.Accordion("Three rows, exactly as the model will see them", open=False):
-            self._seen = gr.HTML()
+        self._findings = gr.HTML(elem_id="data-findings", js_on_load=findings.LISTEN)
+        self.writing = WritePanel(desk)
+        self._aside = gr.DownloadButton("Download what could not be read", visible=False, size="sm")
         with gr.Accordion("The first rows of the file", open=False):
             self._rows = gr.Dataframe(interactive=False, wrap=True, max_height=300)
+        columns = [self._input, self._output, self._shape, self._split]
         self.outputs: list[Any] = [
-            self._input, self._output, self._summary, self._aside, self._labels, self._lengths, self._seen, self._rows
+            *columns, self._summary, self._seen, self._labels, self._lengths, self._findings, self._aside, self._rows
         ]  # fmt: skip
-        desk.then_redraw(self._file.upload(desk.edits(self._take), [desk.project_id, self._file], None))
-        for column in (self._input, self._output):
-            columns = [desk.project_id, self._input, self._output]
-            desk.then_redraw(column.input(desk.edits(self._map), columns, None))
+        for column in columns:
+            desk.then_redraw(column.input(desk.edits(self._map), [desk.project_id, *columns], None))
+        desk.then_redraw(self._findings.click(desk.edits(self._act), [desk.project_id], None))
 
-    def _take(self, id: str, path: str) -> None:
-        project = self._desk.pipeline.add_file(id, Path(path))
-        assert project.data is not None
-        told = f"From the Data panel: **{project.data.name}**, {project.data.columns.told}."
-        self._desk.conversation.note(id, told, ("Measure the prompt", "What do you advise?"))
-
-    def _map(self, id: str, input: str, output: str) -> None:
-        columns = Mapping(input=input, output=output)
+    def _map(self, id: str, input: str, output: str, shape: str, split: str) -> None:
+        kind = next((known for known in _SHAPES if known == shape), None)
+        columns = Mapping(input=input, output=output or "", shape=kind, split=split or None)
         self._desk.pipeline.set_columns(id, columns)
         self._desk.conversation.note(id, f"From the Data panel: {columns.told}.")
 
+    def _act(self, id: str, event: gr.EventData) -> None:
+        """A button in the list of findings or of changes."""
+        pipeline = self._desk.pipeline
+        project = pipeline.project(id)
+        data = pipeline.source(project)
+        kind, index = findings.chosen(event.key, data)
+        if kind == "fix":
+            finding = pipeline.profile(project).findings[index]
+            pipeline.fix(id, finding)
+            told = f"{finding.fix.words if finding.fix else ''} ({len(finding.rows):,} rows)"
+        else:
+            told = f"taken back: {data.edits[index].words}"
+            pipeline.undo(id, index)
+        self._desk.conversation.note(id, f"From the Data panel: {told}")
+
     def signature(self, project: Project) -> Hashable:
         prompt = project.prompt.id if project.prompt else None
-        return (project.data.model_dump_json() if project.data else None, prompt, project.spec.base_model)
+        shown = (project.data.model_dump_json() if project.data else None, prompt, project.spec.base_model)
+        if project.data is None:
+            return shown
+        job = self._desk.pipeline.profiling(project)
+        return (*shown, job.done or (job.what, round(job.fraction, 2)))
 
     def draw(self, project: Project) -> list[Any]:
+        hidden = gr.update(visible=False)
         if project.data is None:
             nothing = html.empty("No data yet. Drop a table (CSV, JSON, Excel, Parquet) above or into the chat.")
-            hidden = gr.update(visible=False)
             none = gr.update(choices=[], value=None)
-            return [none, none, nothing, hidden, hidden, hidden, "", None]
-        pipeline = self._desk.pipeline
-        table, profile, splits = pipeline.table(project), pipeline.profile(project), pipeline.splits(project)
-        columns, choices = project.data.columns, list(table.columns)
-        figures = [
-            ("examples", f"{profile.usable:,}"),
-            ("labels" if profile.labels else "free answers", str(len(profile.labels)) if profile.labels else "text"),
-            ("tokens a row, median", str(profile.median_tokens)),
-            ("tokens, 95 % of rows", str(profile.p95_tokens)),
-            ("tokens, longest", str(profile.longest_tokens)),
-            ("train / dev / test / arena", " / ".join(str(len(part)) for _, part in splits)),
-        ]
-        found = [
-            (finding.severity, _with_rows(f"{finding.text} {finding.effect}", finding.rows))
-            for finding in profile.findings
-        ]
+            return [none, none, none, none, nothing, "", hidden, hidden, "", hidden, None]
+        table, job = self._desk.pipeline.table(project), self._desk.pipeline.profiling(project)
+        mapping = _mapping(project.data.columns, table)
+        rows = [self._set_aside(project.id, table), pd.DataFrame(table.head(20), columns=list(table.columns))]
+        if not job.done:
+            changed = findings.changes(project.data.edits, project.data)
+            return [*mapping, _progress(job), "", hidden, hidden, changed, *rows]
+        profile = job.result()
+        return [*mapping, *self._known(project, project.data, profile), *rows]
+
+    def _known(self, project: Project, data: DataSource, profile: DatasetProfile) -> list[Any]:
+        """Figures, the rows as the model sees them, plots and cards."""
+        splits = self._desk.pipeline.splits(project)
         labels = pd.DataFrame({"label": list(profile.labels), "rows": list(profile.labels.values())})
+        seen = self._desk.pipeline.rendered_rows(project, 3)
         return [
-            gr.update(choices=choices, value=columns.input),
-            gr.update(choices=choices, value=columns.output),
-            html.tiles(figures) + html.notes(found or [("good", "Nothing was found that would spoil a training.")]),
-            self._set_aside(project.id, table),
+            _figures(profile, splits),
+            html.rows_as_seen(seen) if seen else html.empty("No row has both an input and an answer yet."),
             gr.update(value=labels, visible=0 < len(labels) <= 40),
-            gr.update(value=_histogram(profile.token_lengths), visible=True),
-            html.rows_as_seen(pipeline.rendered_rows(project, 3)),
-            pd.DataFrame(table.head(20), columns=choices),
+            _histogram(profile.token_lengths),
+            findings.cards(profile.findings, data) + findings.changes(data.edits, data),
         ]
 
     def _set_aside(self, id: str, table: Table) -> Any:
@@ -113,17 +137,53 @@ class DataPanel:
         return gr.update(value=str(path), visible=True)
 
 
-def _with_rows(text: str, rows: tuple[int, ...]) -> str:
-    if not rows:
-        return text
-    shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
-    return f"{text} Rows: {shown}."
+def _mapping(columns: Mapping, table: Table) -> list[Any]:
+    """The four choices of how a row is read."""
+    names = list(table.columns)
+    shapes = [("The columns as they are", _NONE), *((words, kind) for kind, words in _SHAPES.items())]
+    return [
+        gr.update(choices=names, value=columns.input),
+        gr.update(choices=[("(no answers yet)", _NONE), *((name, name) for name in names)], value=columns.output),
+        gr.update(choices=shapes, value=columns.shape or _NONE),
+        gr.update(
+            choices=[("Drawn at random", _NONE), *((f"Named in {name!r}", name) for name in names)],
+            value=columns.split or _NONE,
+        ),
+    ]
 
 
-def _histogram(lengths: tuple[int, ...]) -> pd.DataFrame:
-    low, high = min(lengths), max(lengths)
+def _progress(job: Profiling) -> str:
+    left = html.duration(job.seconds_left)
+    return html.progress(job.fraction, f"Looking through the data: {job.what}", f"about {left} left" if left else "")
+
+
+def _figures(profile: DatasetProfile, splits: Splits) -> str:
+    parts = dict(splits.parts())
+    figures = [
+        ("examples", f"{profile.usable:,}"),
+        ("labels" if profile.labels else "free answers", str(len(profile.labels)) if profile.labels else "text"),
+        ("tokens a row, median", f"{profile.median_tokens:,}"),
+        ("tokens, 95 % of rows", f"{profile.p95_tokens:,}"),
+        ("tokens, longest", f"{profile.longest_tokens:,}"),
+    ]
+    divided = [
+        (f"{len(parts['train']):,}", "to train"),
+        (f"{len(parts['dev']):,}", "to choose prompts"),
+        (f"{len(parts['test']):,}", "sealed for the report"),
+        (f"{len(parts['arena']):,}", "to vote on side by side"),
+    ]
+    if splits.left_out:
+        divided.append((f"{len(splits.left_out):,}", "left out: a twin is in the test"))
+    cut = ", ".join(f"{count:,} above {limit:,} tokens" for limit, count in profile.cut_at.items() if count)
+    note = html.notes([("info", f"Rows that would be cut: {cut}.")]) if cut else ""
+    return html.tiles(figures) + html.divided(divided) + note
+
+
+def _histogram(lengths: tuple[int, ...]) -> Any:
+    low, high = min(lengths, default=0), max(lengths, default=0)
     width = max(1, -(-(high - low + 1) // _BINS))
     counts = Counter((length - low) // width for length in lengths)
-    bins = range(max(counts) + 1)
+    bins = range(max(counts, default=0) + 1)
     names = [str(low + i * width) for i in bins]
-    return pd.DataFrame({"tokens": names, "rows": [counts[i] for i in bins]})
+    value = pd.DataFrame({"tokens": names, "rows": [counts[i] for i in bins]})
+    return gr.update(value=value, sort=names, visible=bool(lengths))  # else the names would be sorted as texts

@@ -26,6 +26,12 @@ def tiles(rows: Iterable[tuple[str, str]]) -> str:
     return f'<div class="tw-tiles">{cells}</div>'
 
 
+def divided(parts: Sequence[tuple[str, str]]) -> str:
+    """Figures in one line, each with what it is for: how one whole was divided."""
+    cells = "".join(f"<span><b>{escape(figure)}</b> {escape(use)}</span>" for figure, use in parts)
+    return f'<div class="tw-divided">{cells}</div>'
+
+
 def notes(rows: Iterable[tuple[str, str]]) -> str:
     """Sentences, each with a severity: info, warning, error or good."""
     return "".join(f'<div class="tw-note tw-{escape(kind)}">{escape(text)}</div>' for kind, text in rows)

@@ -46,6 +46,17 @@ class Desk:
 
         return guarded(wrapper)
 
+    def must_wait(self, panel: Any, project: Project) -> bool:
+        """Whether a panel that shows the profile, or rows of a split, has to wait for them, as a page never does."""
+        awaited = getattr(panel, "waits_for", None)
+        if awaited is None or project.data is None:
+            return False
+        try:
+            job = self.pipeline.profiling(project)
+        except TunewrightError:
+            return False  # the panel will tell
+        return not (job.done or (awaited == "splits" and self.pipeline.is_divided(project)))
+
     def connect_redraw(self, connect: Callable[[Any], None]) -> None:
         for event in self._waiting:
             connect(event)

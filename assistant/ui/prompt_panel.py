@@ -13,10 +13,13 @@ from assistant.ui import html
 from assistant.ui.panel import Desk, guarded
 from prompts.lint import read_prompt
 from prompts.versions import DEFAULT_TEMPLATE
+from trainers.data import labels_of
 
 
 class PromptPanel:
     """Edit, measure, compare and restore prompt versions."""
+
+    waits_for = "splits"
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -64,7 +67,7 @@ class PromptPanel:
             waiting = html.empty("The first prompt comes once the task is known. You can also write one here.")
             return ["", DEFAULT_TEMPLATE, waiting, gr.update(choices=[], value=None), "", ""]
         stored = pipeline.prompts(project.id)
-        labels = list(pipeline.profile(project).labels) if project.data else list(project.spec.labels)
+        labels = labels_of(pipeline.examples(project)) if project.data else project.spec.labels
         remarks = read_prompt(prompt, labels=labels, output_format=project.spec.output_format)
         shown = [("warning", remark.text) for remark in remarks]
         if prompt.demonstrations:

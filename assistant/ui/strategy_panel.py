@@ -20,6 +20,8 @@ from trainers.plan import parse_plan
 class StrategyPanel:
     """Advice, and the plan that Start will follow."""
 
+    waits_for = "profile"
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._options = gr.HTML()

@@ -18,6 +18,8 @@ from trainers.status import ENDED, RunFolder, RunStatus
 class TrainPanel:
     """Before: what Start will do. During and after: progress, curves, log."""
 
+    waits_for = "profile"
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._before = gr.Markdown()

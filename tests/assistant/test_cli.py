@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from trainers.paths import Paths
 from trainers.plan import DataPlan, Optimization, TrainingPlan
 from trainers.status import RunStatus
 
-COMMANDS = ("app", "describe", "train", "runs", "cancel", "report", "fetch", "user")
+COMMANDS = ("app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "user")
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 
 
@@ -267,3 +268,36 @@ def test_control_c_cancels_the_training(ready: Paths, long_plan_file: Path) -> N
     assert f"{run.id} is cancelled; it has no report." in out
     assert err == ""
     assert wait_until_ended(run, 5).state == "cancelled"
+
+
+# profile
+
+DIRTY = "text,label\n" + "".join(f"where is parcel number {n},{'ab'[n % 2]}\n" for n in range(40))
+
+
+def test_a_profile_is_printed_for_people_and_for_scripts(paths: Paths, tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text(f"{DIRTY}write to ann@example.org,a\nWhere is  parcel number 1,b\n,a\ntoo,many,fields\n")
+    ran = tunewright("profile", str(file), "--model", str(tiny_model))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "data.csv: 43 rows, 42 examples; `text` goes in, `label` is the answer." in ran.stdout
+    assert "1 row with personal data by its form: email 1" in ran.stdout and "to mend:" in ran.stdout
+    ran = tunewright("profile", str(file), "--model", str(tiny_model), "--json")
+    whole = json.loads(ran.stdout)
+    assert (whole["rows"], whole["usable"], whole["set_aside"]) == (43, 42, [44])
+    assert {finding["check"]: finding["rows"] for finding in whole["findings"]}["duplicates"] == [42]
+    assert len(whole["tokens"]["of_each_row"]) == 42 and whole["labels"] == {"a": 21, "b": 21}
+    assert sum(whole["splits"].values()) == 42
+    assert not paths.home.exists(), "a profile changes nothing"
+
+
+def test_the_columns_of_a_profile_can_be_named(paths: Paths, tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("text,label,note\n" + "".join(f"a {n},b,c {n % 2}\n" for n in range(6)))
+    named = ("--input", "note", "--output", "text", "--json", "--model", str(tiny_model))
+    mapping = json.loads(tunewright("profile", str(file), *named).stdout)["mapping"]
+    assert (mapping["input"], mapping["output"]) == ("note", "text")
+    ran = tunewright("profile", str(file), "--input", "nothing")
+    assert ran.returncode == 1 and "has no column 'nothing' for the input" in ran.stderr
+    ran = tunewright("profile", "nobody/nothing", "--model", str(tiny_model))
+    assert ran.returncode == 1 and "hub cannot be reached" in ran.stderr

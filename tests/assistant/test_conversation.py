@@ -112,7 +112,7 @@ def test_from_ones_own_words_and_file_to_a_prompt(chat: Chat, tickets: Path) -> 
     assert "**labels**: billing, returns, you said" in answer.text
     assert "**time for training**: 20 minutes, you said" in answer.text
     assert "I assume" in answer.text
-    assert "CSV or JSONL" in answer.text
+    assert "drop a table here" in answer.text
     assert chat.project.stage == "Data"
     assert chat.project.name == "Route support tickets to a team. …"
 

@@ -19,7 +19,7 @@ def test_it_is_the_chats_own_understanding(paths: Paths) -> None:
     spec = told["spec"]
     assert (spec["task"], spec["labels"], spec["examples"]) == ("classification", ["spam", "ham"], 200)
     assert spec["origins"]["labels"] == "said" and spec["origins"]["output_format"] == "inferred"
-    assert "drop a CSV" in told["question"]
+    assert "drop a table here" in told["question"]
     assert "**labels**: spam, ham, you said" in told["reply"]
     assert not paths.database.exists(), "nothing is kept"
 

@@ -361,7 +361,7 @@ DATA = DataSource(path=Path("x.csv"), name="x.csv", columns=Mapping(input="a", o
     [
         ({}, "What kind of task", "Classification"),
         ({"spec": CLASSIFIES}, "Which answers are allowed", "They are in my data"),
-        ({"spec": CLASSIFIES, "skipped": ("labels",)}, "CSV or JSONL", "Start with the sample project"),
+        ({"spec": CLASSIFIES, "skipped": ("labels",)}, "drop a table here", "Start with the sample project"),
         ({"spec": CLASSIFIES, "data": DATA}, "What next", "What do you advise?"),
         ({"spec": CLASSIFIES, "data": DATA, "run_id": "r"}, "What next", "Show the report"),
     ],

@@ -150,11 +150,12 @@ def test_rows_join_a_file_without_changing_it(chat: Chat, tmp_path: Path) -> Non
     chat.say("my invoice is wrong -> billing")
     assert len(chat.project.typed) == 1
     chat.say("", write_tickets(tmp_path / "tickets.csv", rows=60))
-    assert chat.project.data is not None and chat.project.data.name == "tickets.csv + rows from the chat"
+    assert chat.project.data is not None and chat.project.data.name == "tickets.csv"
+    assert [edit.words for edit in chat.project.data.edits] == ["Added from the chat: 1 row"]
     assert len(chat.pipeline.examples(chat.project)) == 61
     chat.say('{"text": "where is my parcel", "label": "returns"}\n{"text": "it is broken", "label": "returns"}')
     assert len(chat.pipeline.examples(chat.project)) == 63
-    assert chat.project.data.name == "tickets.csv + rows from the chat"
+    assert chat.project.data.edits[-1].words == "Added from the chat: 2 rows"
     assert len((tmp_path / "tickets.csv").read_text().splitlines()) == 61, "the person's file is as it was"
     chat.say("go back")
     assert len(chat.pipeline.examples(chat.project)) == 61

@@ -24,9 +24,10 @@ from tests.assistant.journey import Finished, begin_project, finished, measured,
 from tests.fakes import ScriptedModel, ScriptedRoom
 from tests.trainers.runs import wait_for, wait_until_ended, write_tickets
 from trainers import jobs
-from trainers.data import Mapping, Shares
+from trainers.data import Mapping
 from trainers.paths import Paths
-from trainers.status import SPLITS, RunStatus
+from trainers.splits import SPLITS, Shares
+from trainers.status import RunStatus
 from trainers.tokens import token_counter
 
 
@@ -176,10 +177,9 @@ BAD_FILES = {
     "twice.csv": b"text,text\na,b\n",
     "prose.txt": b"this is no table\n",
     "binary.csv": b"\x00\x01\x02" * 50,
-    "one_column.csv": b"text;\nx\n",
+    "no_input.csv": b"text,label\n,b\n,c\n",
     "broken.jsonl": b'{"text": "a", "label": "b"}\n{"text": \n{"text": \n',
     "list.json": b"[1, 2]",
-    "unfilled.csv": b"text,label\na,\n,b\n",
 }
 
 

@@ -13,13 +13,15 @@ from assistant.samples import SAMPLE_FACTS, sample_file
 from prompts.metrics import Score, summarize
 from prompts.spec import TaskSpec
 from prompts.templates import starting_prompt
-from trainers.data import Example, Mapping, Shares, guess_mapping, read_examples, split
+from trainers.data import Mapping, guess_mapping
+from trainers.dataset import load_dataset
 from trainers.estimate import training_seconds
 from trainers.hardware import Compute, Gpu, Hardware
 from trainers.models import LocalModel, resolve
 from trainers.paths import default_paths
-from trainers.profile import DatasetProfile, profile_data
+from trainers.profile import profile_data
 from trainers.reading import read_table
+from trainers.splits import Shares, split
 from trainers.tokens import token_counter
 
 CPU = Compute(device="cpu", dtype="float32", reason="a test", gflops=120)
@@ -55,8 +57,8 @@ def situation(
     csv.write_text(
         "text,label\n" + "".join(f"Row {n} of {label},{label}\n" for n, label in enumerate(outputs)), "utf-8"
     )
-    table = read_table(csv)
-    examples = read_examples(table, COLUMNS)
+    data = load_dataset(csv, COLUMNS)
+    examples = data.examples
     spec = TaskSpec().updated("said", task="classification", output_format="label", time_budget_minutes=minutes)
     prompt = starting_prompt(spec)
     project = Project(
@@ -67,7 +69,7 @@ def situation(
         data=DataSource(path=csv, name="rows.csv", columns=COLUMNS),
         prompt=prompt,
     )
-    profile = profile_data(table, COLUMNS, examples, prompt, None)
+    profile, _ = profile_data(data, prompt, None)
     lengths = {"token_lengths": (tokens,) * len(examples), "answer_tokens": 3}
     return Situation(
         project=project,
@@ -231,20 +233,19 @@ def embedded() -> LocalModel:
 @pytest.fixture(scope="module")
 def sample(embedded: LocalModel) -> Situation:
     with sample_file() as path:
-        table = read_table(path)
-        columns = guess_mapping(table)
-        examples: list[Example] = read_examples(table, columns)
+        columns = guess_mapping(read_table(path))
+        loaded = load_dataset(path, columns)
         spec = TaskSpec().updated("said", **SAMPLE_FACTS)
         prompt = starting_prompt(spec)
         data = DataSource(path=path, name=path.name, columns=columns)
-    profile: DatasetProfile = profile_data(table, columns, examples, prompt, token_counter(embedded.folder))
+    profile, _ = profile_data(loaded, prompt, token_counter(embedded.folder))
     return Situation(
         project=Project(id="s", name="Sample", created=0, spec=spec, data=data, prompt=prompt),
         machine=SMALL,
         compute=CPU,
         base=embedded,
         profile=profile,
-        splits=split(examples, Shares(), 0),
+        splits=split(loaded.examples, Shares(), 0),
     )
 
 

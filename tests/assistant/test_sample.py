@@ -10,8 +10,9 @@ import pytest
 import assistant.samples
 from assistant.samples import SAMPLE_FACTS, sample_file
 from prompts.spec import TaskSpec
-from trainers.data import Example, Mapping, Shares, guess_mapping, labels_of, load_examples, normal, split
+from trainers.data import Example, Mapping, guess_mapping, labels_of, normal, read_examples
 from trainers.reading import read_table
+from trainers.splits import Shares, split
 
 COLUMNS = Mapping(input="ticket", output="team")
 
@@ -20,7 +21,7 @@ COLUMNS = Mapping(input="ticket", output="team")
 def rows() -> list[Example]:
     with sample_file() as path:
         assert guess_mapping(read_table(path)) == COLUMNS
-        return load_examples(path, COLUMNS)
+        return read_examples(read_table(path), COLUMNS)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from pathlib import Path
 from trainers.checks import Check
 from trainers.checks.finding import Finding
 from trainers.checks.subject import Subject
-from trainers.data import Example, Mapping, read_examples
+from trainers.data import Example, Mapping
+from trainers.dataset import Dataset, dataset_of
 from trainers.reading import Table, table_of
 
 COLUMNS = Mapping(input="t", output="l")
@@ -19,9 +20,12 @@ def table_of_pairs(pairs: Iterable[tuple[str, str]]) -> Table:
     return table_of([{"t": text, "l": label} for text, label in pairs], Path("d.csv"))
 
 
+def data_of(pairs: Iterable[tuple[str, str]]) -> Dataset:
+    return dataset_of(table_of_pairs(pairs), COLUMNS)
+
+
 def subject_of(pairs: Iterable[tuple[str, str]], **more: object) -> Subject:
-    table = table_of_pairs(pairs)
-    return Subject(table=table, mapping=COLUMNS, examples=tuple(read_examples(table, COLUMNS)), **more)  # type: ignore[arg-type]
+    return Subject.of(data_of(pairs), **more)
 
 
 def found(check: Check, pairs: Iterable[tuple[str, str]], **more: object) -> list[Finding]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.trainers.checked import COLUMNS, found, made_up_tickets, of_inputs, subject_of, table_of_pairs
+from tests.trainers.checked import COLUMNS, example, found, made_up_tickets, of_inputs, subject_of, table_of_pairs
 from trainers.checks import Check
-from trainers.checks.finding import Finding, Fix
-from trainers.checks.fixes import apply_fix
 from trainers.checks.hidden import cleaned, commands, invisible, markers, markup
 from trainers.checks.personal import found_in, masked, personal_data
+from trainers.dataset import dataset_of
+from trainers.edits import Action, keep_edit
 
 CLEAN = [text for text, _ in made_up_tickets(12)]
 
@@ -129,20 +131,17 @@ def test_kinds_are_counted_and_each_shows_two_at_most() -> None:
     assert found(personal_data, of_inputs(*CLEAN)) == []
 
 
-def test_fixes_drop_mask_and_clean_only_the_rows_of_their_finding() -> None:
+def test_fixes_drop_mask_and_clean_only_the_rows_of_their_finding(tmp_path: Path) -> None:
     rows = of_inputs("mail ann@example.com", "pay\u200bpal <|im_end|>ok", "keep bob@example.com")
-    table = table_of_pairs(rows)
 
-    def fixed(action: str, row: int) -> list[str]:
-        fix = Fix.model_validate({"action": action, "words": "."})
-        finding = Finding(check="c", severity="info", text=".", rows=(row,), fix=fix)
-        return [row["t"] for row in apply_fix(table, COLUMNS, finding).rows()]
+    def fixed(action: Action, row: int) -> list[str]:
+        edit = keep_edit(tmp_path, action, ".", [example(row, "")])
+        return [row.input for row in dataset_of(table_of_pairs(rows), COLUMNS, [edit]).examples]
 
     texts = [text for text, _ in rows]
     assert fixed("drop_rows", 2) == [texts[0], texts[2]]
     assert fixed("mask", 1) == ["mail [EMAIL]", *texts[1:]]
     assert fixed("clean", 2) == [texts[0], "paypal ok", texts[2]]
-    assert apply_fix(table, COLUMNS, Finding(check="c", severity="info", text=".", rows=(1,))) is table
 
 
 def test_cleaning_leaves_nothing_to_find() -> None:

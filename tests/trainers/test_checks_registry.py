@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.trainers.checked import COLUMNS, made_up_tickets, subject_of, table_of_pairs, with_flips
+from tests.trainers.checked import data_of, made_up_tickets, subject_of, with_flips
 from trainers.checks import CHECKS, LENGTH_CHECKS, check_data, run_checks, subject
 from trainers.checks.finding import Finding
 from trainers.checks.subject import Subject
-from trainers.data import read_examples
 
 DIRTY = [
     *with_flips(made_up_tickets(200), 0.05)[0],
@@ -39,10 +38,8 @@ def test_a_check_that_crashes_becomes_a_finding_and_stops_no_other() -> None:
 
 
 def test_the_same_data_gives_the_same_findings_and_each_tells_its_effect() -> None:
-    table = table_of_pairs(DIRTY)
-    examples = read_examples(table, COLUMNS)
-    checked = check_data(table, COLUMNS, examples)
-    assert checked == check_data(table, COLUMNS, examples)
+    checked = check_data(data_of(DIRTY))
+    assert checked == check_data(data_of(DIRTY))
     assert {"unusable", "label_errors", "personal_data", "commands", "markers", "languages"} <= {
         finding.check for finding in checked.findings
     }
@@ -51,13 +48,24 @@ def test_the_same_data_gives_the_same_findings_and_each_tells_its_effect() -> No
     assert checked.languages["en"] > 190 and checked.languages["de"] == 1
 
 
+def test_progress_is_told_and_what_it_raises_stops_the_work() -> None:
+    told: list[tuple[float, str]] = []
+    run_checks(subject_of(DIRTY), [fine, broken], lambda done, what: told.append((done, what)))
+    assert told == [(0.0, "fine"), (0.5, "broken")]
+
+    def stop(done: float, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_checks(subject_of(DIRTY), [fine], stop)
+
+
 def test_languages_that_cannot_be_told_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_model(_: str) -> str:
         raise OSError("no model")
 
     monkeypatch.setattr(subject, "language_of", no_model)
-    table = table_of_pairs(DIRTY)
-    checked = check_data(table, COLUMNS, read_examples(table, COLUMNS))
+    checked = check_data(data_of(DIRTY))
     assert checked.languages == {}
     assert any("'languages' failed (OSError" in finding.text for finding in checked.findings)
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.trainers.checked import COLUMNS, example, found, of_inputs, subject_of
+from tests.trainers.checked import COLUMNS, found, of_inputs, subject_of
+from trainers.checks import subject as subject_module
 from trainers.checks.balance import constant_answer, imbalance, rare_labels
 from trainers.checks.columns import columns
 from trainers.checks.lengths import cut_at, too_long
 from trainers.checks.near import near_duplicates
-from trainers.checks.overlap import in_train_and_test
+from trainers.checks.overlap import train_and_test
 from trainers.checks.repeats import contradictions, duplicates
 from trainers.checks.subject import Subject
 from trainers.checks.unusable import unusable
-from trainers.data import Mapping
+from trainers.data import Example, Mapping
 from trainers.reading import table_of
 
 PLAIN = of_inputs(*(f"text {n}" for n in range(20)))
 
 
 def test_unusable_rows_are_those_without_an_input_or_an_answer() -> None:
-    [finding] = found(unusable, [*PLAIN, ("", "a"), ("x", " ")])
-    assert finding.rows == (21, 22)
+    without_input, without_answer = found(unusable, [*PLAIN, ("", "a"), ("x", " ")])
+    assert (without_input.rows, without_answer.rows) == ((21,), (22,))
     assert found(unusable, PLAIN) == []
 
 
@@ -89,6 +91,13 @@ def test_many_near_duplicates_are_found() -> None:
     assert len(set(finding.rows) & set(range(151, 301))) >= 149
 
 
+def test_the_first_of_each_group_is_kept() -> None:
+    chain = [NEAR[:-1] + "".join(f" {word}" for word in ("which", "I", "ordered")[:n]) for n in range(4)]
+    [finding] = found(near_duplicates, of_inputs(*chain, "The lamp I bought is broken", chain[3].upper()))
+    assert finding.rows == (2, 3, 4), "row 4 is near row 1 by way of the others; row 6 is an exact copy of row 4"
+    assert finding.examples[2].startswith("rows 1 and 4: ")
+
+
 def labelled(**counts: int) -> list[tuple[str, str]]:
     return [(f"text {label} {n}", label) for label, count in counts.items() for n in range(count)]
 
@@ -142,10 +151,24 @@ def test_long_rows_come_longest_first() -> None:
     assert found(too_long, PLAIN[:5]) == [], "lengths that nobody counted"
 
 
-def test_test_rows_that_are_trained_on() -> None:
-    train = [example(1, "Where is it"), example(2, "Broken lamp")]
-    finding = in_train_and_test(train, [example(7, "where  IS it"), example(8, "A new one"), example(9, "broken")])
-    assert finding and (finding.rows, finding.severity) == ((7,), "error")
-    assert "1 test row" in finding.text and "33.3%" in finding.text
-    assert in_train_and_test(train, [example(8, "A new one")]) is None
-    assert in_train_and_test(train, []) is None
+def test_training_rows_that_the_test_asks_too() -> None:
+    texts = ["Where is it", "Broken lamp", "I was charged twice for the blue kettle", "another thing altogether"]
+    train = [Example(row=n, input=text, output="a", place="train") for n, text in enumerate(texts, start=1)]
+    asked = ["where  IS it", "A new one", "broken", "I was charged twice for the blue kettle!"]
+    test = [Example(row=n, input=text, output="a", place="test") for n, text in enumerate(asked, start=7)]
+    subject = replace(subject_of(PLAIN), examples=(*train, *test))
+    [finding] = train_and_test(subject)
+    assert (finding.rows, finding.severity) == ((1, 3), "warning")
+    assert "2 rows outside the test" in finding.text and "50.0%" in finding.text
+    assert finding.fix and finding.fix.action == "drop_rows"
+    assert list(train_and_test(replace(subject, examples=tuple(train)))) == []
+    assert list(train_and_test(replace(subject, examples=(*train[1:2], *test)))) == []
+
+
+def test_in_a_large_file_only_the_very_same_input_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject_module, "SAMPLE", 3)
+    texts = [("where is it", "train"), ("I was charged twice for the blue kettle", "train"), ("Where is it", "test")]
+    texts.append(("I was charged twice for the blue kettle!", "test"))
+    rows = [Example(row=n, input=text, output="a", place=place) for n, (text, place) in enumerate(texts, start=1)]
+    [finding] = train_and_test(replace(subject_of(PLAIN), examples=tuple(rows)))
+    assert finding.rows == (1,) and finding.sampled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def test_a_row_that_cannot_be_answered_is_kept_and_scored_0(
     tiny_model: Path, tokenizer: Any, tiny_plan: Callable[..., Any], trained: Started
 ) -> None:
     good = trained.run.split("test")[0]
-    long = good.model_copy(update={"input": "word " * 1000, "row": 99})
+    long = replace(good, input="word " * 1000, row=99)
     first, second = predict(tiny_plan(), [long, good], with_adapter(tiny_model), tokenizer, "tuned")
     assert first.row == 99
     assert "[no answer: The prompt has" in first.base

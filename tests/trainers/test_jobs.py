@@ -18,8 +18,9 @@ from tests.trainers.runs import Started, file_hashes, wait_for, wait_until_ended
 from trainers.data import normal
 from trainers.jobs import cancel, create_run, find_run, list_runs, start, status
 from trainers.paths import Paths, require_free_space
-from trainers.plan import TrainingPlan
-from trainers.status import SPLITS, RunFolder
+from trainers.plan import DataPlan, TrainingPlan
+from trainers.splits import SPLITS
+from trainers.status import RunFolder
 
 Plans = Callable[..., TrainingPlan]
 
@@ -186,12 +187,20 @@ def test_a_folder_named_like_ours_where_the_person_works_is_not_run(
 # Before a run begins.
 
 
+def with_own_test(plan: TrainingPlan, folder: Path, rows: int) -> DataPlan:
+    """The plan's rows as train.csv, and the first of them once more as test.csv."""
+    folder.mkdir()
+    shutil.copy(plan.data.path, folder / "train.csv")
+    write_tickets(folder / "test.csv", rows=rows)
+    columns = plan.data.columns.model_copy(update={"split": "split"})
+    return plan.data.model_copy(update={"path": folder, "columns": columns})
+
+
 def test_a_separate_test_file_is_used_whole_and_kept_out_of_the_rest(
-    tiny_plan: Plans, tickets: Path, paths: Paths, tmp_path: Path
+    tiny_plan: Plans, paths: Paths, tmp_path: Path
 ) -> None:
-    test = write_tickets(tmp_path / "test.csv", rows=10)  # its rows stand in the other file as well
     plan = tiny_plan()
-    data = plan.data.model_copy(update={"test_path": test, "max_train_rows": 30})
+    data = with_own_test(plan, tmp_path / "both", 10).model_copy(update={"max_train_rows": 30})
     run = create_run(plan.model_copy(update={"data": data}), paths)
     splits = {name: run.split(name) for name in SPLITS}
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 30, "dev": 7, "test": 10, "arena": 3}
@@ -199,9 +208,9 @@ def test_a_separate_test_file_is_used_whole_and_kept_out_of_the_rest(
     assert not held & {normal(e.input) for name in ("train", "dev", "arena") for e in splits[name]}
 
 
-def test_data_that_leaves_nothing_to_train_on_is_refused(tiny_plan: Plans, tickets: Path, paths: Paths) -> None:
+def test_data_that_leaves_nothing_to_train_on_is_refused(tiny_plan: Plans, paths: Paths, tmp_path: Path) -> None:
     plan = tiny_plan()
-    data = plan.data.model_copy(update={"test_path": tickets})
+    data = with_own_test(plan, tmp_path / "both", 1000)
     with pytest.raises(DataError, match="no row to train on"):
         create_run(plan.model_copy(update={"data": data}), paths)
     assert list_runs(paths) == []

@@ -9,6 +9,7 @@ import pytest
 from prompts.errors import PlanError
 from prompts.versions import Demonstration, PromptVersion
 from trainers.data import Mapping
+from trainers.edits import Edit
 from trainers.plan import DataPlan, Optimization, TrainingPlan, parse_plan, read_plan
 from trainers.strategies.lora import LoraStrategy
 
@@ -24,7 +25,11 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_plan_survives_being_written_and_read(tmp_path: Path) -> None:
     plan = TrainingPlan(
         name="Größe",
-        data=DataPlan(path=tmp_path / "a.csv", test_path=tmp_path / "b.csv", columns=Mapping(input="t", output="l")),
+        data=DataPlan(
+            path=tmp_path / "a.csv",
+            columns=Mapping(input="t", output="l", split="set"),
+            edits=(Edit(action="drop_rows", words="Drop two", count=2, rows=tmp_path / "edit.jsonl"),),
+        ),
         prompt=PromptVersion(
             system="Line one.\nLine two: {{ no }}",
             template="> {{ input }}",
@@ -53,11 +58,10 @@ def test_relative_paths_count_from_the_plans_folder(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     columns = "columns: {input: t, output: l}"
-    plan = read_plan(
-        written(tmp_path, f"data: {{path: sub/a.csv, test_path: ~/b.csv, {columns}}}\nbase_model: ./model\n")
-    )
+    edits = "edits: [{action: mask, words: Mask, count: 1, rows: ~/mask.jsonl}]"
+    plan = read_plan(written(tmp_path, f"data: {{path: sub/a.csv, {columns}, {edits}}}\nbase_model: ./model\n"))
     assert plan.data.path == tmp_path / "sub/a.csv"
-    assert plan.data.test_path == tmp_path / "me/b.csv"
+    assert plan.data.edits[0].rows == tmp_path / "me/mask.jsonl"
     assert Path(plan.base_model) == tmp_path / "model"
 
 

@@ -7,20 +7,17 @@ from pathlib import Path
 import pytest
 
 from prompts.versions import PromptVersion
+from tests.trainers.checked import data_of
 from trainers.checks import Checked
 from trainers.checks.finding import Finding
-from trainers.data import Mapping, read_examples
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute
 from trainers.profile import DatasetProfile, profile_data
-from trainers.reading import table_of
 from trainers.tokens import TokenCounter
 
 
 def profiled(rows: list[tuple[str, str]], tokens: TokenCounter | None = None) -> DatasetProfile:
-    table = table_of([{"t": text, "l": label} for text, label in rows], "d.csv")
-    mapping = Mapping(input="t", output="l")
-    return profile_data(table, mapping, read_examples(table, mapping), PromptVersion(system="Classify."), tokens)
+    return profile_data(data_of(rows), PromptVersion(system="Classify."), tokens)[0]
 
 
 GOOD = [(f"text {i}", "ab"[i % 2]) for i in range(20)]
@@ -29,7 +26,8 @@ GOOD = [(f"text {i}", "ab"[i % 2]) for i in range(20)]
 @pytest.mark.parametrize(
     ("rows", "severity", "words", "at"),
     [
-        ([*GOOD, ("", "a"), ("x", " ")], "warning", "2 rows without an input or an answer", (21, 22)),
+        ([*GOOD, ("", "a"), ("x", " ")], "warning", "1 row without an input", (21,)),
+        ([*GOOD, ("", "a"), ("x", " ")], "warning", "1 row without an answer", (22,)),
         ([*GOOD, ("TEXT  1", "b")], "info", "1 row with an input that is there already", (21,)),
         ([*GOOD, ("text 1", "a")], "warning", "2 rows have the same input but different answers", (2, 21)),
         ([*GOOD, ("rare one", "c")], "warning", "Fewer than 8 examples for: c", ()),
@@ -74,11 +72,10 @@ def test_p95_is_the_length_that_all_but_a_twentieth_do_not_exceed() -> None:
 
 
 def test_findings_that_are_known_already_are_not_looked_for_again() -> None:
-    table = table_of([{"t": "x", "l": "a"}], Path("d.csv"))
-    mapping = Mapping(input="t", output="l")
     checked = Checked(findings=(Finding(check="c", severity="info", text="known"),), languages={"en": 1})
-    profile = profile_data(table, mapping, read_examples(table, mapping), PromptVersion(), None, checked)
+    profile, same = profile_data(data_of([("x", "a")]), PromptVersion(), None, checked)
     assert (profile.findings, profile.languages) == (checked.findings, {"en": 1})
+    assert same is checked
 
 
 def test_an_estimate_grows_with_tokens_and_weights() -> None:

@@ -1,6 +1,6 @@
 """The checks of a data set: what would spoil a training, one small file a kind.
 
-Owns the registry and running it. Refuses to change the data (`fixes` does, when asked) and to know prompts.
+Owns the registry and running it. Refuses to change the data (`edits` does, when asked) and to know prompts.
 
 To add a check: write a generator `def my_check(subject: Subject) -> Iterator[Finding]` in a file of its own, give its
 findings a `check` id, a severity, the rows, and an `effect` (what a training would make of it), and name it in `CHECKS`
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,13 +27,16 @@ from trainers.checks.labels import label_errors
 from trainers.checks.languages import languages
 from trainers.checks.lengths import too_long
 from trainers.checks.near import near_duplicates
+from trainers.checks.overlap import train_and_test
 from trainers.checks.personal import personal_data
 from trainers.checks.repeats import contradictions, duplicates
 from trainers.checks.subject import SAMPLE, Subject
 from trainers.checks.unusable import unusable
-from trainers.data import Example, Mapping
-from trainers.reading import Table
 
+if TYPE_CHECKING:
+    from trainers.dataset import Dataset
+
+Say = Callable[[float, str], None]
 Check = Callable[[Subject], Iterable[Finding]]
 
 
@@ -67,6 +71,7 @@ CHECKS: tuple[Check, ...] = (
     contradictions,
     duplicates,
     near_duplicates,
+    train_and_test,
     rare_labels,
     imbalance,
     label_errors,
@@ -81,21 +86,31 @@ CHECKS: tuple[Check, ...] = (
 LENGTH_CHECKS: tuple[Check, ...] = (too_long,)
 
 
-def check_data(
-    table: Table, mapping: Mapping, examples: Sequence[Example], seed: int = 0, checks: Sequence[Check] = CHECKS
-) -> Checked:
-    """Run every check that the prompt cannot change. Takes seconds from some thousand rows on."""
-    subject = Subject(table=table, mapping=mapping, examples=tuple(examples), seed=seed)
-    found = run_checks(subject, checks)
+def silent(fraction: float, what: str) -> None:
+    """Tells nobody how far it is."""
+
+
+def check_data(data: Dataset, seed: int = 0, checks: Sequence[Check] = CHECKS, say: Say = silent) -> Checked:
+    """Run every check that the prompt cannot change. Takes seconds from some thousand rows on.
+
+    `say` is told the share of the checks that are done, in [0, 1], and what is looked for now; what it raises stops
+    the work.
+    """
+    subject = Subject.of(data, seed=seed)
+    found = run_checks(subject, checks, say)
     spoken: Counter[str] = Counter()
     with suppress(Exception):  # then the check of languages has crashed too, and a finding says so
         spoken.update(subject.languages)
     return Checked(findings=found, languages=dict(spoken.most_common()))
 
 
-def run_checks(subject: Subject, checks: Sequence[Check]) -> tuple[Finding, ...]:
+def run_checks(subject: Subject, checks: Sequence[Check], say: Say = silent) -> tuple[Finding, ...]:
     """All findings, in the registry's order."""
-    return tuple(finding for check in checks for finding in _guarded(check, subject))
+    found: list[Finding] = []
+    for number, check in enumerate(checks):
+        say(number / len(checks), check.__name__.replace("_", " "))
+        found.extend(_guarded(check, subject))
+    return tuple(found)
 
 
 def _guarded(check: Check, subject: Subject) -> Iterator[Finding]:
@@ -103,7 +118,7 @@ def _guarded(check: Check, subject: Subject) -> Iterator[Finding]:
         yield from check(subject)
     except Exception as error:
         # One broken check must neither take the others with it nor pass for "nothing found".
-        name = getattr(check, "__name__", "check")
+        name = check.__name__
         yield Finding(
             check=name,
             severity="warning",

@@ -6,13 +6,16 @@ Owns the shape of findings. Refuses to look for them and to apply their fixes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
+
 
 class Fix(BaseModel):
-    """A suggested change to a finding's rows, and what it would do in words. `fixes.apply_fix` carries it out."""
+    """A suggested change to a finding's rows, and what it would do in words. `edits` carries it out."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +29,7 @@ class Finding(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     check: str
-    severity: Literal["info", "warning", "error"]
+    severity: Severity
     text: str
     rows: tuple[int, ...] = ()
     effect: str = ""

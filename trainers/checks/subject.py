@@ -9,10 +9,14 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from trainers.checks.spoken import language_of
 from trainers.data import Example, Mapping, labels_of, normal
 from trainers.reading import Table
+
+if TYPE_CHECKING:
+    from trainers.dataset import Dataset  # which carries out what some of the checks suggest
 
 # Label errors, near-duplicates and personal data take about a second per thousand rows between them.
 SAMPLE = 20_000
@@ -27,7 +31,21 @@ class Subject:
     examples: tuple[Example, ...]
     lengths: tuple[int, ...] = ()
     limit: int | None = None  # tokens that the base model can read
+    unanswered: tuple[int, ...] = ()  # rows that have an input and no answer
+    dropped: frozenset[int] = frozenset()  # rows that the person dropped
     seed: int = 0
+
+    @classmethod
+    def of(cls, data: Dataset, **more: Any) -> Subject:
+        """What is to be looked at in a data set."""
+        return cls(
+            table=data.table,
+            mapping=data.mapping,
+            examples=data.examples,
+            unanswered=tuple(example.row for example in data.unanswered),
+            dropped=data.dropped,
+            **more,
+        )
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

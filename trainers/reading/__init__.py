@@ -5,6 +5,7 @@ Refuses to choose columns for training, to judge rows that can be read, and to r
 
 `read_table` is the entry. Every record of a file is either a row of the table or set aside with its number, line and
 reason; where no honest reading is left, the file is refused with a `DataError` that says where and what to do.
+A data set of the Hugging Face hub is a folder once `fetch_dataset` has brought it here.
 
 To add a format, write one small module with `read(path, sink)`: call `sink.start(columns)` once where the file has a
 header, then `sink.add(cells, line, raw)` or `sink.add_record(record, line, raw)` for every record and
@@ -13,7 +14,9 @@ header, then `sink.add(cells, line, raw)` or `sink.add_record(record, line, raw)
 """
 
 from trainers.reading.formats import SUFFIXES, read_table
+from trainers.reading.hub import fetch_dataset, is_dataset_id
 from trainers.reading.shapes import ComposedKind, Shape, detect_shape, pair
+from trainers.reading.splits import given_split, split_column
 from trainers.reading.table import SetAside, Table, table_of
 
 __all__ = [
@@ -23,7 +26,11 @@ __all__ = [
     "Shape",
     "Table",
     "detect_shape",
+    "fetch_dataset",
+    "given_split",
+    "is_dataset_id",
     "pair",
     "read_table",
+    "split_column",
     "table_of",
 ]

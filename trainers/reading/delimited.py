@@ -16,6 +16,7 @@ from typing import TextIO
 from trainers.reading.sink import Sink
 from trainers.reading.text import open_text
 
+_NAME_WORDS, _LONE_NAME_WORDS = 12, 4  # survey tools name columns by the whole question
 _HINT = "Give a CSV file with a header row, or a JSONL file with one object a line."
 _COMMON, _RARE = ",;\t|", "^~\x1f\x01:"
 _SAMPLE, _SAMPLE_ROWS = 65_536, 200
@@ -179,7 +180,8 @@ def _sample_rows(sample: str, delimiter: str) -> list[list[str]]:
 
 
 def _is_row(header: list[str], sample: str, delimiter: str) -> bool:
-    """Whether what stands first is a row: one of its cells comes again in its column, twice at least, or is a number.
+    """Whether what stands first is a row: one of its cells comes again in its column, twice at least, is a number, or
+    has more words than a column's name would, of which a lone column's has four at most.
 
     Not where the whole line comes again, as it does where files with headers were joined, nor where the numbers count
     the columns, as pandas writes them.
@@ -189,4 +191,6 @@ def _is_row(header: list[str], sample: str, delimiter: str) -> bool:
     rows = [[cell.strip() for cell in row] for row in _sample_rows(sample, delimiter)][1:]
     others = [row for row in rows if len(row) == len(header) and row != header]
     again = any(cell and sum(row[i] == cell for row in others) >= 2 for i, cell in enumerate(header))
-    return again or any(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in header)
+    most_words = _NAME_WORDS if len(header) > 1 else _LONE_NAME_WORDS
+    wordy = any(len(cell.split()) > most_words for cell in header)
+    return again or wordy or any(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in header)

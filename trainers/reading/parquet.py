@@ -1,4 +1,7 @@
-"""Parquet files. Owns turning typed columns into text; what is nested becomes JSON text."""
+"""Parquet files. Owns turning typed columns into text; what is nested becomes JSON text.
+
+A file may say in its metadata, under `LEFT_OUT`, which columns it had to leave out of what it was made from.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pyarrow as pa
 
 from trainers.reading.sink import Sink
 
+LEFT_OUT = b"tunewright.left_out"
 _BATCH = 1024
 _HINT = "Write it again with pyarrow or pandas, or export it as CSV or JSONL."
 
@@ -28,6 +32,8 @@ def read(path: Path, sink: Sink) -> None:
             names = [name for name in file.schema_arrow.names if name not in binary]
             if binary:
                 sink.note(f"Left out columns that hold bytes rather than text: {', '.join(binary)}.")
+            if left_out := (file.schema_arrow.metadata or {}).get(LEFT_OUT):
+                sink.note(f"Columns that hold no text are not in it: {left_out.decode('utf-8', 'replace')}.")
             if not names:
                 raise sink.refuse("has no column with text.", "Give a column that goes in, and one with the answer.")
             sink.start([name.strip() for name in names])

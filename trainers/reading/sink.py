@@ -1,17 +1,19 @@
 """Where a reader puts what it reads: rows in batches, and the rows set aside with their reasons.
 
-Owns the count (rows in = rows kept + rows set aside), the limits, and moving to disk what is too much for memory.
-Refuses to know formats.
+Owns the count (rows in = rows kept + rows set aside), the limits, the column for the split that a file's name gives,
+and moving to disk what is too much for memory. Refuses to know formats.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prompts.errors import DataError
+from trainers.reading.splits import SPLIT
 from trainers.reading.store import Draft
 from trainers.reading.table import SetAside, Table, batch_of
 
@@ -28,6 +30,9 @@ class Sink:
         self.path = path
         self.name = path.name  # what messages call the file that is being read
         self.file = ""  # its name within a folder
+        self.split_rows: Counter[str] = Counter()  # rows that got their split from the name of their file
+        self._split: str | None = None  # the split of this file's rows; None: names say nothing in this folder
+        self._appended: tuple[str, ...] = ()  # the cells after those of a file with a header
         self._columns: dict[str, int] = {}
         self._places: list[int] | None = None  # where the columns of this file stand in the table; None: as they are
         self._here: dict[str, None] = {}  # the columns of this file
@@ -49,10 +54,11 @@ class Sink:
         """The columns of the file that is being read."""
         return set(self._here)
 
-    def begin_file(self, name: str) -> None:
-        """The next file of a folder begins."""
+    def begin_file(self, name: str, split: str | None = None) -> None:
+        """The next file of a folder begins. Its rows get `split` unless they say it themselves."""
         self.file = self.name = name
         self._here, self._places = {}, None
+        self._split, self._appended = split, ()
 
     def note(self, text: str) -> None:
         """Something a person should know about how the file was read."""
@@ -71,17 +77,20 @@ class Sink:
             what = f"names {twice[:60]!r} twice" if twice else "names a column with nothing"
             raise self.refuse(f"has a header that {what}.", "Give every column a name of its own.")
         places = [self._place(name) for name in header]
+        if self._split is not None and not _says_split(header):
+            places.append(self._split_place())
+            self._appended = (self._split,)
         self._places = None if places == list(range(len(self._columns))) else places
 
     def add(self, cells: Sequence[str | None], line: int, raw: str | Sequence[str]) -> None:
         """A record of a file with a header: one cell a column. `raw` is its text, or the lines of it."""
-        row = cells
+        row = (*cells, *self._appended) if self._appended else cells
         if self._places is not None:
             scattered: list[str | None] = [None] * len(self._columns)
-            for place, cell in zip(self._places, cells, strict=True):
+            for place, cell in zip(self._places, row, strict=True):
                 scattered[place] = cell
             row = scattered
-        self._keep(row, line, raw)
+        self._keep(row, line, raw, split_given=bool(self._appended))
 
     def add_record(self, record: Mapping[str, Any], line: int, raw: str) -> None:
         """A record that brings its own names. What is no text is kept as JSON text."""
@@ -90,10 +99,14 @@ class Sink:
             self.set_aside(line, "has a name that is empty, or there twice but for spaces", raw)
             return
         places = [self._place(name) for name in named]
+        split_given = self._split is not None and not _says_split(named)
+        if split_given:
+            places.append(self._split_place())
+        texts = (*named.values(), self._split) if split_given else named.values()
         cells: list[str | None] = [None] * len(self._columns)
-        for place, cell in zip(places, named.values(), strict=True):
+        for place, cell in zip(places, texts, strict=True):
             cells[place] = cell
-        self._keep(cells, line, raw)
+        self._keep(cells, line, raw, split_given=split_given)
 
     def _place(self, name: str) -> int:
         if name not in self._here:
@@ -105,7 +118,13 @@ class Sink:
             self._here[name] = None
         return self._columns.setdefault(name, len(self._columns))
 
-    def _keep(self, cells: Sequence[str | None], line: int, raw: str | Sequence[str]) -> None:
+    def _split_place(self) -> int:
+        """Not by `_place`: it is no column of the file's own, and files are compared by those."""
+        return self._columns.setdefault(SPLIT, len(self._columns))
+
+    def _keep(
+        self, cells: Sequence[str | None], line: int, raw: str | Sequence[str], *, split_given: bool = False
+    ) -> None:
         for index, cell in enumerate(cells):
             # NUL ends strings in much of what a text meets later, PostgreSQL for one.
             if cell:
@@ -114,6 +133,8 @@ class Sink:
                     self._set_bad_aside(index, cell, line, raw)
                     return
         self._kept += 1
+        if split_given:
+            self.split_rows[self._split or ""] += 1
         self._rows.append(cells)
         if len(self._rows) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
             self._flush()
@@ -181,6 +202,10 @@ class Sink:
             f"{name}, {place} {first.reason}; {lost}, too many to go on.",
             hint="Mend these rows, or save the file again from where it comes.",
         )
+
+
+def _says_split(columns: Iterable[str]) -> bool:
+    return any(column.casefold() == SPLIT for column in columns)
 
 
 def _has_utf8(text: str) -> bool:

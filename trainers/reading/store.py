@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainers.paths import write_atomically
 from trainers.reading.table import SetAside, Table
 
-_VERSION = 1  # counts up whenever the same file would be read otherwise
+_VERSION = 2  # counts up whenever the same file would be read otherwise
 _UNUSED_DAYS = 30
 _SAMPLE = 65_536
 
