@@ -109,7 +109,7 @@ class Acts:
     def told_data(self, id: str) -> str:
         """What is in the data, in a few lines; of a large file the rest comes as a note, once it is known."""
         project = self._pipeline.project(id)
-        data, job = self._pipeline.source(project), self._pipeline.profiling(project)
+        data, job = self._pipeline.source(project), self._pipeline.profiling(project, again=True)
         count = len(self._pipeline.examples(project))
         first = f"**{data.name}**: {count:,} examples; {data.columns.told}."
         if job.wait(_PATIENCE):

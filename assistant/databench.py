@@ -247,14 +247,16 @@ class DataBench(Workbench):
         """The very splits that a run with the default shares will see."""
         return _splits(self.source(project), *_division(project))
 
-    def profiling(self, project: Project) -> Profiling:
-        """The profile on its way, begun now where it was not: what the panels show of it never waits."""
-        data, prompt, folder = self.source(project), project.prompt or PromptVersion(), self.base(project).folder
-        how = _division(project)
+    def profiling(self, project: Project, *, again: bool = False) -> Profiling:
+        """The profile on its way, begun now where it was not: what the panels show of it never waits.
+
+        One that failed is begun `again` where that is asked for.
+        """
+        data, prompt, how = self.source(project), project.prompt or PromptVersion(), _division(project)
 
         def work(say: Say) -> DatasetProfile:
             say(0.0, "reading")
-            loaded = _dataset(data)
+            loaded, folder = _dataset(data), self.base(project).folder
             known = self._checked[1] if self._checked and self._checked[0] == data else None
             profile, checked = profile_data(loaded, prompt, token_counter(folder), known, say)
             say(0.95, "dividing")
@@ -262,7 +264,7 @@ class DataBench(Workbench):
             self._checked = data, checked
             return profile
 
-        return self._profiler.begin((data, prompt, folder), work)
+        return self._profiler.begin((data, prompt, self.base_ref(project)), work, again=again)
 
     def is_divided(self, project: Project) -> bool:
         """Whether the splits are there without waiting, as they are once any profile of this data was made."""
@@ -270,7 +272,7 @@ class DataBench(Workbench):
 
     def profile(self, project: Project) -> DatasetProfile:
         """What is in the data, with token lengths under the current prompt. Waits until it is known."""
-        return self.profiling(project).result()
+        return self.profiling(project, again=True).result()
 
     def rendered_rows(self, project: Project, count: int) -> list[str]:
         """The first training rows, prompt and answer, exactly as the model will see them."""

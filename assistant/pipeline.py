@@ -166,6 +166,8 @@ class Pipeline(DataBench):
     def plan(self, project: Project) -> TrainingPlan:
         """The plan that Start will follow: the person's own, else the advised one. Raises `DataError` without data."""
         data = self.source(project)
+        if not self.examples(project):
+            raise DataError("No row has an answer yet.", hint="Give some in the Data panel.")
         if project.plan is None:
             return advised_plan(self.situation(project))
         where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns, "edits": data.edits})

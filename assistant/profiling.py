@@ -64,11 +64,15 @@ class Profiler:
         self._lock = threading.Lock()
         self._closed = False
 
-    def begin(self, key: Hashable, work: Callable[[Say], DatasetProfile]) -> Profiling:
-        """The profile that goes by `key`, begun now unless it was before. `work` is given a way to tell progress."""
+    def begin(self, key: Hashable, work: Callable[[Say], DatasetProfile], *, again: bool = False) -> Profiling:
+        """The profile that goes by `key`, begun now unless it was before. `work` is given a way to tell progress.
+
+        One that failed is only begun `again` where that is asked for: whoever looks each second must not retry each
+        second.
+        """
         with self._lock:
             job = self._jobs.get(key)
-            if job is None or (job.done and job._future.exception()):  # what failed is tried again
+            if job is None or (again and job.done and job._future.exception()):
                 job = self._jobs[key] = Profiling()
                 self._pool.submit(self._run, job, work)
             self._jobs.move_to_end(key)

@@ -93,7 +93,9 @@ def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
 
 def recommend(situation: Situation) -> list[Option]:
     """The options, the advised one first; exactly one is advised."""
-    options = [no_data()] if situation.profile is None else _with_data(situation)
+    if situation.profile is None or situation.splits is None:
+        return [no_data()]
+    options = _with_data(situation) if situation.splits.train else [no_answers()]
     return sorted(options, key=lambda option: not option.advised)
 
 
@@ -101,6 +103,12 @@ def no_data() -> Option:
     """What to do before there is anything to learn from."""
     reason = "There is no data yet, and nothing can be learned or measured without examples."
     return Option(kind="data", title="Do not tune yet: bring data", reasons=(reason,), cost="free", advised=True)
+
+
+def no_answers() -> Option:
+    """What to do where there are inputs and nobody has answered any."""
+    reason = "No row has an answer yet, and nothing can be learned or measured without some."
+    return Option(kind="data", title="Do not tune yet: give answers", reasons=(reason,), cost="free", advised=True)
 
 
 def _with_data(situation: Situation) -> list[Option]:

@@ -123,7 +123,11 @@ class Workbench:
 
     def base(self, project: Project) -> LocalModel:
         """The base model, brought to this machine. Slow the first time. Raises `ModelError`."""
-        return self._resolved((project.plan.base_model if project.plan else project.spec.base_model) or EMBEDDED)
+        return self._resolved(self.base_ref(project))
+
+    def base_ref(self, project: Project) -> str:
+        """What the person calls the base model: a hub id, a path, or the embedded one."""
+        return (project.plan.base_model if project.plan else project.spec.base_model) or EMBEDDED
 
     def _resolved(self, ref: str) -> LocalModel:
         if ref not in self._bases:

@@ -15,15 +15,16 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from trainers.collecting import no_collecting
 from trainers.data import Example, labels_of, normal
 from trainers.near import firsts, near_across, near_links
 
 Place = Literal["train", "dev", "test", "arena"]
 SPLITS: tuple[Place, ...] = get_args(Place)
 _Group = list[Example]
-# Rows from one template may all be near-duplicates of each other. Kept together they would leave nothing to test on,
-# so that a group of more rows and of a larger share than this is only kept together by the same input.
+_GIVEN: tuple[Place, ...] = ("test", "dev")  # what data may name itself; a test row is never one to choose a prompt by
 _MOST_TOGETHER, _LARGEST_SHARE = 20, 0.2
+_MOST_TWINS = 5  # a row has more near-duplicates in another split only where a template made them
 
 
 class Shares(BaseModel):
@@ -70,7 +71,8 @@ def split(examples: Sequence[Example], shares: Shares, seed: int, drawn_from: Se
     addition: places are drawn there, so that mending a row, dropping it or adding others moves no row from the test
     to the training. By default they are the examples themselves.
     """
-    places = draw_places(drawn_from or [list(examples)], shares, seed)
+    with no_collecting():
+        places = draw_places(drawn_from or [list(examples)], shares, seed)
     parts: dict[str, list[Example]] = {name: [] for name in (*SPLITS, "left_out")}
     for example in examples:
         parts[places.get(example.row) or "left_out"].append(example)
@@ -80,26 +82,74 @@ def split(examples: Sequence[Example], shares: Shares, seed: int, drawn_from: Se
     return Splits(**{name: tuple(part) for name, part in parts.items()})
 
 
+def is_template(alike: int, rows: int) -> bool:
+    """Whether a group of so many near-duplicates is too large to be kept together.
+
+    Rows from one template may all be near-duplicates of each other; together they would leave nothing to test on.
+    """
+    return alike > max(_MOST_TOGETHER, _LARGEST_SHARE * rows)
+
+
 def draw_places(batches: Sequence[Sequence[Example]], shares: Shares, seed: int) -> dict[int, Place | None]:
     """The split of each row by its number; None for one that would tie two together.
 
-    Batch after batch: a later row goes where its near-duplicates of earlier batches are, and moves none of them.
+    What the data itself names is kept, and near-duplicates of such rows stand nowhere else. Batch after batch: a later
+    row goes where its near-duplicates of earlier batches are, and moves none of them.
     """
     places: dict[int, Place | None] = {}
     earlier: list[Example] = []
     for number, batch in enumerate(batches):
-        groups = _near_groups(batch)
-        ties = _ties(groups, earlier, places)
         left = _shares_left(batch, shares)
+        rest = list(batch)
+        for name in _GIVEN:
+            named = [example for example in rest if example.place == name]
+            places |= {example.row: name for example in named}
+            rest = [example for example in rest if example.place != name]
+            twins = _twins(named, rest)
+            places |= dict.fromkeys(twins)
+            rest = [example for example in rest if example.row not in twins]
+        groups = _near_groups(rest)
+        bound = _bound(groups, earlier, places)
         rng = random.Random(f"{seed}/{number}" if number else seed)
-        free = [group for group in groups if not ties.get(id(group)) and not _fixed(group)]
-        dealt = dict(_deal(free, left, labels_of(batch), rng))
-        for group in groups:
-            bound = ties.get(id(group), set())
-            for example in group:
-                places[example.row] = dealt.get(id(group)) or _bound_place(example, group, bound)
+        free = (group for group in groups if id(group) not in bound)
+        dealt = {**bound, **dict(_deal(free, left, labels_of(batch), rng))}
+        places |= {example.row: dealt[id(group)] for group in groups for example in group}
         earlier.extend(batch)
     return places
+
+
+def _bound(
+    groups: Sequence[_Group], earlier: Sequence[Example], places: dict[int, Place | None]
+) -> dict[int, Place | None]:
+    """The places, by the group's identity, of groups that are not dealt: written rows, and twins of earlier ones."""
+    twins = _twins(earlier, list(chain.from_iterable(groups)))
+    bound: dict[int, Place | None] = {}
+    for group in groups:
+        near = {places[twin.row] for example in group for twin in twins.get(example.row, ())}
+        if group[0].origin == "written":  # only ever trained on
+            bound[id(group)] = "train" if near <= {"train"} else None
+        elif near:
+            bound[id(group)] = next(iter(near)) if len(near) == 1 else None
+    return bound
+
+
+def _twins(known: Sequence[Example], rows: Sequence[Example]) -> dict[int, list[Example]]:
+    """The near-duplicates among `known` of those `rows` that have some, by row number.
+
+    Of a row with very many, as one from a template has, only those with the very same input count: else whole data sets
+    would be twins.
+    """
+    if not known:
+        return {}
+    twins: dict[int, list[Example]] = defaultdict(list)
+    for first, later in near_across([example.input for example in known], [example.input for example in rows]):
+        twins[rows[later].row].append(known[first])
+    by_row = {example.row: example for example in rows}
+    return {row: found for row, near in twins.items() if (found := _not_by_template(near, by_row[row]))}
+
+
+def _not_by_template(near: list[Example], row: Example) -> list[Example]:
+    return near if len(near) <= _MOST_TWINS else [twin for twin in near if normal(twin.input) == normal(row.input)]
 
 
 def _near_groups(batch: Sequence[Example]) -> list[_Group]:
@@ -118,48 +168,14 @@ def _near_groups(batch: Sequence[Example]) -> list[_Group]:
 def _parts(together: list[_Group], rows: int) -> list[_Group]:
     """Groups of near-duplicates as one group, or as they are where that would be too large."""
     whole = list(chain.from_iterable(together))
-    return together if len(whole) > max(_MOST_TOGETHER, _LARGEST_SHARE * rows) else [whole]
-
-
-def _ties(
-    groups: Sequence[_Group], earlier: Sequence[Example], places: dict[int, Place | None]
-) -> dict[int, set[Place | None]]:
-    """Where the near-duplicates of each group are already, by the group's identity."""
-    if not earlier:
-        return {}
-    members = [(example, id(group)) for group in groups for example in group]
-    ties: dict[int, set[Place | None]] = defaultdict(set)
-    for first, later in near_across([e.input for e in earlier], [example.input for example, _ in members]):
-        ties[members[later][1]].add(places[earlier[first].row])
-    return ties
-
-
-def _fixed(group: _Group) -> bool:
-    """Whether not all of a group may be dealt: the data names its split, or it was written by a model."""
-    return any(e.place in ("dev", "test") or e.origin == "written" for e in group)
-
-
-def _bound_place(example: Example, group: _Group, bound: set[Place | None]) -> Place | None:
-    """The split of a row that is not dealt."""
-    if example.origin == "written":  # only ever trained on
-        return "train" if bound <= {"train"} and not _named(group) else None
-    if example.place in ("dev", "test"):
-        return "test" if example.place == "test" else None if "test" in _named(group) else "dev"
-    if bound and not _named(group):
-        return next(iter(bound)) if len(bound) == 1 else None
-    return None
-
-
-def _named(group: _Group) -> set[str]:
-    return {example.place for example in group if example.place in ("dev", "test")}
+    return together if is_template(len(whole), rows) else [whole]
 
 
 def _shares_left(batch: Sequence[Example], shares: Shares) -> dict[Place, float]:
     """The shares to deal by. Of a split that the data names itself, nothing more is dealt: it goes to training."""
     named = {example.place for example in batch}
     left: dict[Place, float] = {name: getattr(shares, name) for name in SPLITS}
-    given: tuple[Place, ...] = ("dev", "test")
-    for name in given:
+    for name in _GIVEN:
         if name in named:
             left["train"] += left[name]
             left[name] = 0

@@ -28,11 +28,11 @@ from trainers.splits import Splits
 _BINS = 12
 _NONE = ""
 _SHAPES: dict[ComposedKind, str] = {
-    "instruction": "Alpaca: instruction, its context below it, answer",
-    "messages": "Conversations (OpenAI messages)",
+    "instruction": "Instruction and context (Alpaca)",
+    "messages": "Conversations (OpenAI)",
     "conversations": "Conversations (ShareGPT)",
-    "preference": "Preferences: the chosen answer is learned",
-    "thumbs": "Thumbs: answers with a thumb up are learned",
+    "preference": "Preferences (DPO)",
+    "thumbs": "Thumbs (KTO)",
 }
 assert set(_SHAPES) == set(get_args(ComposedKind))
 
@@ -73,6 +73,8 @@ class DataPanel:
     def _map(self, id: str, input: str, output: str, shape: str, split: str) -> None:
         kind = next((known for known in _SHAPES if known == shape), None)
         columns = Mapping(input=input, output=output or "", shape=kind, split=split or None)
+        if columns == self._desk.pipeline.source(self._desk.pipeline.project(id)).columns:
+            return  # a dropdown tells of one choice twice: when it is made, and when it is left
         self._desk.pipeline.set_columns(id, columns)
         self._desk.conversation.note(id, f"From the Data panel: {columns.told}.")
 
@@ -140,7 +142,7 @@ class DataPanel:
 def _mapping(columns: Mapping, table: Table) -> list[Any]:
     """The four choices of how a row is read."""
     names = list(table.columns)
-    shapes = [("The columns as they are", _NONE), *((words, kind) for kind, words in _SHAPES.items())]
+    shapes = [("Two columns", _NONE), *((words, kind) for kind, words in _SHAPES.items())]
     return [
         gr.update(choices=names, value=columns.input),
         gr.update(choices=[("(no answers yet)", _NONE), *((name, name) for name in names)], value=columns.output),

@@ -51,10 +51,7 @@ class Desk:
         awaited = getattr(panel, "waits_for", None)
         if awaited is None or project.data is None:
             return False
-        try:
-            job = self.pipeline.profiling(project)
-        except TunewrightError:
-            return False  # the panel will tell
+        job = self.pipeline.profiling(project)
         return not (job.done or (awaited == "splits" and self.pipeline.is_divided(project)))
 
     def connect_redraw(self, connect: Callable[[Any], None]) -> None:

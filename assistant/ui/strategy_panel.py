@@ -48,7 +48,8 @@ class StrategyPanel:
 
     def draw(self, project: Project) -> list[Any]:
         options = self._desk.pipeline.recommend(project)
-        plan = self._desk.pipeline.plan(project).to_yaml() if project.data and project.prompt else ""
+        can_train = project.prompt and project.data and self._desk.pipeline.examples(project)
+        plan = self._desk.pipeline.plan(project).to_yaml() if can_train else ""
         own = html.notes([("info", "The plan below is your own; training follows it.")]) if project.plan else ""
         return ["".join(map(_card, options)) + own, plan]
 

@@ -76,7 +76,7 @@ class WritePanel:
         who, able = self._offer(project)
         failed = job is not None and job.trial is not None and not job.trial.good
         return [
-            gr.update(visible=True, **({"open": True} if job else {})),
+            gr.update(visible=True, open=job is not None),
             who,
             gr.update(visible=failed),
             gr.update(interactive=able and not busy),

@@ -180,6 +180,26 @@ def test_a_file_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     assert "no header" in table.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("text\nfirst, with a comma\nsecond\n", ["first, with a comma", "second"]),
+        ('"text"\n"first, with\na line end"\nsecond\n', ["first, with\na line end", "second"]),
+    ],
+)
+def test_a_lone_column_is_read_line_by_line(tmp_path: Path, content: str, rows: list[str]) -> None:
+    table = read_table(written(tmp_path, content))
+    assert table.columns == ("text",)
+    assert [row["text"] for row in table.rows()] == rows
+
+
+def test_a_first_line_with_many_words_is_a_row(tmp_path: Path) -> None:
+    long = "I have been waiting for my parcel since last week and nobody answers my letters"
+    table = read_table(written(tmp_path, f"{long},delivery\nthe lamp is broken,technical\n"))
+    assert [list(row.values()) for row in table.rows()][0] == [long, "delivery"]
+    assert any("no header" in note for note in table.notes)
+
+
 def test_a_large_table_goes_to_disk_and_is_mapped_the_second_time(tmp_path: Path) -> None:
     path, cache = tmp_path / "large.jsonl", tmp_path / "cache"
     with path.open("w") as out:

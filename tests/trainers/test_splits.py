@@ -185,6 +185,15 @@ def test_a_training_row_with_a_twin_in_the_named_test_is_left_out() -> None:
     assert len(divided.test) == 20
 
 
+def test_a_named_test_from_the_same_template_leaves_something_to_train_on() -> None:
+    text = "Your order {:04} was sent from our store in Hamburg"
+    rows = [Example(row=n, input=text.format(n), output="a", place="train") for n in range(100)]
+    test = [Example(row=500 + n, input=text.format(n + 90).upper(), output="a", place="test") for n in range(30)]
+    divided = split([*rows, *test], Shares(), 0)
+    assert {e.row for e in divided.left_out} == set(range(90, 100)), "what the test asks word for word"
+    assert len(divided.test) == 30 and len(divided.train) + len(divided.dev) + len(divided.arena) == 90
+
+
 def test_rows_without_an_answer_have_their_place_before_they_get_one() -> None:
     texts = sentences(100)
     rows = [Example(row=i, input=t, output="ab"[i % 2] if i <= 50 else "") for i, t in enumerate(texts, start=1)]

@@ -16,6 +16,7 @@ from typing import TextIO
 from trainers.reading.sink import Sink
 from trainers.reading.text import open_text
 
+_NEVER = "\x1f"  # parts nothing: commas in a lone column without quotes belong to the text
 _NAME_WORDS, _LONE_NAME_WORDS = 12, 4  # survey tools name columns by the whole question
 _HINT = "Give a CSV file with a header row, or a JSONL file with one object a line."
 _COMMON, _RARE = ",;\t|", "^~\x1f\x01:"
@@ -150,9 +151,17 @@ def _delimiter(sample: str, path: Path, sink: Sink) -> tuple[int, str]:
         best = max(scores, key=lambda mark: scores[mark], default=None)
         if best is not None and (known != _RARE or scores[best][0] == 1):
             return 0, best
-    if not header.strip():
+    if not sample.strip():
         raise sink.refuse("is empty.", _HINT)
+    if _is_one_column(lines):
+        return 0, "," if '"' in sample else _NEVER
     raise sink.refuse("is neither CSV nor JSONL: its first line has no comma, semicolon, tab or bar.", _HINT)
+
+
+def _is_one_column(lines: list[str]) -> bool:
+    """Whether one word, as a name, stands above lines of text: inputs that nobody has answered yet."""
+    first, *others = [line.strip() for line in lines if line.strip()]
+    return bool(re.fullmatch(r'"?[^\W\d]\w*"?', first)) and len(others) > 1
 
 
 def _score(sample: str, delimiter: str) -> tuple[float, int]:
