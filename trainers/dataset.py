@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+from trainers.collecting import no_collecting
 from trainers.data import Example, Mapping, no_example, read_rows
 from trainers.edits import Edit, additions, dropped, edited
 from trainers.reading import Table, read_table
@@ -53,6 +54,11 @@ def load_dataset(path: Path, mapping: Mapping, edits: Sequence[Edit] = ()) -> Da
 
 def dataset_of(table: Table, mapping: Mapping, edits: Sequence[Edit] = ()) -> Dataset:
     """The same for a table that is read already."""
+    with no_collecting():
+        return _dataset_of(table, mapping, edits)
+
+
+def _dataset_of(table: Table, mapping: Mapping, edits: Sequence[Edit]) -> Dataset:
     rows = (list(read_rows(table, mapping)), *additions(edits))
     if not any(rows):
         raise no_example(table, mapping)

@@ -6,22 +6,20 @@ Owns the figures. Refuses to change the data, to advise on strategy, and to look
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from prompts.chat_model import Message
 from prompts.versions import PromptVersion
 from trainers.checks import LENGTH_CHECKS, Checked, Say, check_data, run_checks, silent
 from trainers.checks.finding import Finding
 from trainers.checks.lengths import cut_at
 from trainers.checks.subject import Subject
-from trainers.data import Example, labels_of
+from trainers.data import labels_of
 from trainers.dataset import Dataset
+from trainers.row_lengths import row_lengths
 from trainers.tokens import TokenCounter
 
-_CHECKING = 0.8  # the share of the time that the checks take; the rest is for counting tokens
-_TOLD_EVERY = 1_000
+_CHECKING = 0.5  # the share of the time that the checks take, of a million rows; the rest is for counting tokens
 
 
 class DatasetProfile(BaseModel):
@@ -71,7 +69,11 @@ def profile_data(
     checked = checked or check_data(data, say=lambda done, what: say(_CHECKING * done, what))
     examples = data.examples
     counts = Counter(example.output for example in examples) if labels_of(examples) else Counter()
-    lengths, answer = _lengths(examples, prompt, tokens, say) if tokens else ((), 0)
+
+    def counting(done: float) -> None:
+        say(_CHECKING + (1 - _CHECKING) * done, "lengths in tokens")
+
+    lengths, answer = row_lengths(examples, prompt, tokens, counting) if tokens else ((), 0)
     limit = tokens.limit if tokens else None
     subject = Subject.of(data, lengths=lengths, limit=limit)
     profile = DatasetProfile(
@@ -85,18 +87,3 @@ def profile_data(
         findings=checked.findings + run_checks(subject, LENGTH_CHECKS),
     )
     return profile, checked
-
-
-def _lengths(
-    examples: Sequence[Example], prompt: PromptVersion, tokens: TokenCounter, say: Say
-) -> tuple[tuple[int, ...], int]:
-    """Tokens of each whole row, and of the longest answer."""
-    whole, longest = [], 0
-    for number, example in enumerate(examples):
-        if number % _TOLD_EVERY == 0:
-            say(_CHECKING + (1 - _CHECKING) * number / len(examples), "lengths in tokens")
-        asked = prompt.messages(example.input)
-        full = tokens.count([*asked, Message(role="assistant", content=example.output)], for_reply=False)
-        longest = max(longest, full - tokens.count(asked))
-        whole.append(full)
-    return tuple(whole), longest

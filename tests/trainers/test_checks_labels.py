@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.trainers.checked import found, made_up_tickets, of_inputs, with_flips
+from trainers.checks import spoken
 from trainers.checks.labels import label_errors
 from trainers.checks.languages import languages
-from trainers.checks.spoken import language_of
+from trainers.checks.spoken import language_of, languages_of
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -71,6 +72,33 @@ ENGLISH = [text for text, _ in made_up_tickets(30)]
 )
 def test_a_language_is_told_or_left_open(text: str, code: str) -> None:
     assert language_of(text) == code
+
+
+def test_many_texts_at_once_are_read_as_the_library_reads_each() -> None:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    theirs = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    theirs.set_languages([code for code in spoken._KNOWN.split() if code in theirs.labels])
+    texts = [
+        *ENGLISH,
+        "Ово је српски текст на ћирилици",
+        "Ovo je tekst na latinici, zar ne?",
+        "GROSS GESCHRIEBEN IST ES NICHT ANDERS",
+        "Wo bleibt meine Karte? Ich warte seit zwei Wochen darauf.",
+        "Cafe\u0301 au lait, s'il vous plai\u0302t",
+        "привет, как дела сегодня вечером",
+        "これは日本語の文章です。",
+        "Lorem ipsum dolor sit amet " * 60,
+        "12345 67890 12345 67890 12345",
+        "\x00" * 40,
+        "🙂" * 20,
+        "half a pair \udc80 in this sentence",
+    ]
+    told = [theirs.classify(text[:1000]) for text in texts]
+    expected = [code if sure >= spoken._SURE else "und" for code, sure in told]
+    assert list(languages_of(texts)) == expected
+    assert {"en", "de", "fr", "sr", "ru", "ja", "und"} <= set(expected)
+    assert list(languages_of([])) == []
 
 
 def test_rows_in_another_language_than_most() -> None:

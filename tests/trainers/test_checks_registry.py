@@ -60,11 +60,28 @@ def test_progress_is_told_and_what_it_raises_stops_the_work() -> None:
         run_checks(subject_of(DIRTY), [fine], stop)
 
 
+def test_a_check_tells_how_far_it_is_and_is_stopped_by_what_that_raises() -> None:
+    def slow(subject: Subject) -> Iterator[Finding]:
+        yield from (Finding(check="slow", severity="info", text="") for _ in subject.each())
+
+    told: list[tuple[float, str]] = []
+    run_checks(subject_of(DIRTY), [fine, slow], lambda done, what: told.append((done, what)))
+    assert told == [(0.0, "fine"), (0.5, "slow"), (0.5, "slow")]
+
+    def stop(done: float, what: str) -> None:
+        if len(told) > 4:
+            raise RuntimeError("stop")
+        told.append((done, what))
+
+    with pytest.raises(RuntimeError, match="stop"):
+        run_checks(subject_of(DIRTY), [fine, slow], stop)
+
+
 def test_languages_that_cannot_be_told_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_model(_: str) -> str:
+    def no_model(*_: object) -> str:
         raise OSError("no model")
 
-    monkeypatch.setattr(subject, "language_of", no_model)
+    monkeypatch.setattr(subject, "languages_of", no_model)
     checked = check_data(data_of(DIRTY))
     assert checked.languages == {}
     assert any("'languages' failed (OSError" in finding.text for finding in checked.findings)

@@ -196,7 +196,7 @@ def test_a_lone_column_is_read_line_by_line(tmp_path: Path, content: str, rows: 
 def test_a_first_line_with_many_words_is_a_row(tmp_path: Path) -> None:
     long = "I have been waiting for my parcel since last week and nobody answers my letters"
     table = read_table(written(tmp_path, f"{long},delivery\nthe lamp is broken,technical\n"))
-    assert [list(row.values()) for row in table.rows()][0] == [long, "delivery"]
+    assert list(table.head(1)[0].values()) == [long, "delivery"]
     assert any("no header" in note for note in table.notes)
 
 

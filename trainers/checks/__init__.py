@@ -5,8 +5,9 @@ Owns the registry and running it. Refuses to change the data (`edits` does, when
 To add a check: write a generator `def my_check(subject: Subject) -> Iterator[Finding]` in a file of its own, give its
 findings a `check` id, a severity, the rows, and an `effect` (what a training would make of it), and name it in `CHECKS`
 below; in `LENGTH_CHECKS` if it needs the rows' lengths in tokens, which change with the prompt. It must give the same
-findings every time (`subject.seed`), and go over `subject.sample` instead of `subject.examples` if it is slow. It need
-not catch anything: a check that crashes becomes a finding that says so.
+findings every time (`subject.seed`), and go over `subject.sample` instead of `subject.examples` if it is slow, or over
+`subject.each()`, which tells progress, if a million rows take it more than a second. It need not catch anything: a
+check that crashes becomes a finding that says so.
 """
 
 from __future__ import annotations
@@ -108,15 +109,23 @@ def run_checks(subject: Subject, checks: Sequence[Check], say: Say = silent) -> 
     """All findings, in the registry's order."""
     found: list[Finding] = []
     for number, check in enumerate(checks):
-        say(number / len(checks), check.__name__.replace("_", " "))
+        subject.progress.listener = _share(say, number, len(checks), check.__name__.replace("_", " "))
+        subject.progress.say(0)
         found.extend(_guarded(check, subject))
     return tuple(found)
+
+
+def _share(say: Say, number: int, count: int, what: str) -> Callable[[float], None]:
+    """Tells of all the checks what is told of one."""
+    return lambda done: say((number + done) / count, what)
 
 
 def _guarded(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
         yield from check(subject)
     except Exception as error:
+        if subject.progress.refused:  # no fault of the check: the work is to stop
+            raise
         # One broken check must neither take the others with it nor pass for "nothing found".
         name = check.__name__
         yield Finding(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trainers.checks.finding import Finding
 from trainers.checks.subject import Subject
+from trainers.reading import Table
 
 _FEWEST = 2  # in a single row, every column is constant
 
@@ -13,11 +14,7 @@ _FEWEST = 2  # in a single row, every column is constant
 def columns(subject: Subject) -> Iterator[Finding]:
     """The answer's column is not looked at: `constant_answer` speaks of it."""
     names = [name for name in subject.table.columns if name != subject.mapping.output]
-    values: dict[str, set[str]] = {name: set() for name in names if len(subject.table) >= _FEWEST}
-    for row in subject.table.rows():
-        for name, kinds in values.items():
-            if len(kinds) < _FEWEST:  # from two on a column is not constant, whatever else it holds
-                kinds.add(row.get(name, "").strip())
+    values = {name: _kinds(subject.table, name) for name in names if len(subject.table) >= _FEWEST}
     goes_in = subject.mapping.input
     if len(values.get(goes_in, ())) == 1:
         yield Finding(
@@ -29,6 +26,17 @@ def columns(subject: Subject) -> Iterator[Finding]:
     others = {name: kinds for name, kinds in values.items() if name != goes_in and len(kinds) == 1}
     yield from _told("empty", [name for name, kinds in others.items() if kinds == {""}])
     yield from _told("the same in every row", [name for name, kinds in others.items() if kinds != {""}])
+
+
+def _kinds(table: Table, name: str) -> set[str]:
+    """What the column holds, spaces aside; not all of it from two on, as it is not constant then."""
+    kinds: set[str] = set()
+    for batch in table.batches:
+        held = batch.column(name).unique().to_pylist() if name in batch.schema.names else [None]
+        kinds |= {(cell or "").strip() for cell in held}
+        if len(kinds) >= _FEWEST:
+            break
+    return kinds
 
 
 def _told(how: str, names: list[str]) -> Iterator[Finding]:

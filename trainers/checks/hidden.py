@@ -6,7 +6,9 @@ Owns the patterns, in English, German, French and Spanish. Whoever means to hide
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from trainers.checks.finding import Finding, Fix, counted
@@ -51,6 +53,18 @@ _TAGS = re.compile(
     re.IGNORECASE,
 )
 _AROUND = 30
+# Looked for first, in thousands of rows at once, since the patterns take many times as long: no text of ASCII in which
+# a pattern finds something is without all of its signs, in small letters.
+_SIGNS: dict[re.Pattern[str], tuple[str, ...]] = {
+    _COMMANDS: (
+        "ignor", "disregard", "forget", "override", "bypass", "prompt", "instruction", "now", "jailbreak", "developer",
+        "missacht", "vergiss", "vergess", "oublie", "olvida", "omite",
+    ),
+    _MARKERS: ("<", "[", "###"),
+    _INVISIBLE: (),
+    _SCRIPT: ("<", "javascript:"),
+    _TAGS: ("<", "&"),
+}  # fmt: skip
 
 
 def commands(subject: Subject) -> Iterator[Finding]:
@@ -120,7 +134,12 @@ def _found(
     effect: str,
     fix: Fix | None,
 ) -> Iterator[Finding]:
-    hits = [(example.row, hit) for example in subject.examples if (hit := _excerpt(pattern, example))]
+    hits = [
+        (example.row, hit)
+        for part in subject.parts()
+        for example in _suspects(part, _SIGNS[pattern])
+        if (hit := _excerpt(pattern, example))
+    ]
     if hits:
         rows = tuple(row for row, _ in hits)
         yield Finding(
@@ -132,6 +151,23 @@ def _found(
             examples=tuple(f"row {row}: {excerpt}" for row, excerpt in hits[:5]),
             fix=fix,
         )
+
+
+def _suspects(examples: Sequence[Example], signs: Sequence[str]) -> Iterator[Example]:
+    """Examples that have a sign, and all that are not of ASCII, of whose letters some have several small forms."""
+    texts = [f"{example.input}\n{example.output}" for example in examples]
+    found = {n for n, text in enumerate(texts) if not text.isascii()}
+    for n in found:
+        texts[n] = ""  # so that nothing changes its length in small letters
+    whole = "\n".join(texts).lower()
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    for sign in signs:
+        at = whole.find(sign)
+        while at >= 0:
+            n = bisect_right(ends, at)
+            found.add(n)
+            at = whole.find(sign, ends[n])
+    return (examples[n] for n in sorted(found))
 
 
 def _excerpt(pattern: re.Pattern[str], example: Example) -> str:

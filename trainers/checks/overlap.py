@@ -13,6 +13,8 @@ from trainers.near import near_across
 def train_and_test(subject: Subject) -> Iterator[Finding]:
     """Rows outside the test whose input, or nearly the same, is asked in the test."""
     test = [example for example in subject.examples if example.place == "test"]
+    if not test:
+        return
     others = [example for example in subject.examples if example.place != "test"]
     pairs = _same(test, others) if subject.sampled else _near(test, others)
     if not pairs:
@@ -39,6 +41,6 @@ def _same(test: Sequence[Example], others: Sequence[Example]) -> dict[int, Examp
 
 
 def _near(test: Sequence[Example], others: Sequence[Example]) -> dict[int, Example]:
-    pairs = near_across([e.input for e in test], [e.input for e in others]) if test else []
+    pairs = near_across([e.input for e in test], [e.input for e in others])
     near = {others[later].row: test[first] for first, later in pairs}
     return near | _same(test, others)

@@ -22,6 +22,7 @@ from trainers.data import Example
 # Numbers without a country code are read as these countries would dial them: those of the app's four languages.
 _REGIONS = ("US", "GB", "DE", "FR", "ES")
 _FEWEST_DIGITS = 7
+_TOLD_EVERY = 1_000  # rows
 _DATE = re.compile(r"(?:19|20)\d\d[-./](?:0\d|1[0-2])[-./][0-3]\d")
 _DIGIT_BEFORE, _DIGIT_AFTER = re.compile(r"\d[ ./-]?$"), re.compile(r"[ ./-]?\d")
 
@@ -44,7 +45,9 @@ def personal_data(subject: Subject) -> Iterator[Finding]:
     counts: Counter[str] = Counter()
     rows: list[int] = []
     examples: list[str] = []
-    for example in subject.sample:
+    for number, example in enumerate(subject.sample):
+        if number % _TOLD_EVERY == 0:
+            subject.progress.say(number / len(subject.sample))
         found = [(text, span) for text in (example.input, example.output) for span in found_in(text)]
         if not found:
             continue

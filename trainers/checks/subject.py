@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trainers.checks.spoken import language_of
+from trainers.checks.spoken import languages_of
 from trainers.data import Example, Mapping, labels_of, normal
 from trainers.reading import Table
 
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
 
 # Label errors, near-duplicates and personal data take about a second per thousand rows between them.
 SAMPLE = 20_000
+
+
+_AT_ONCE = 16_384  # rows
+
+
+class Progress:
+    """How far the check at work is, told to whoever listens. `refused` once that raised, which stops all work."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[float], None] = lambda done: None
+        self.refused = False
+
+    def say(self, done: float) -> None:
+        """Tell the share that is done, in [0, 1]. For a check that takes more than a second of a million rows."""
+        try:
+            self.listener(done)
+        except BaseException:
+            self.refused = True
+            raise
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,7 @@ class Subject:
     unanswered: tuple[int, ...] = ()  # rows that have an input and no answer
     dropped: frozenset[int] = frozenset()  # rows that the person dropped
     seed: int = 0
+    progress: Progress = field(default_factory=Progress, compare=False)
 
     @classmethod
     def of(cls, data: Dataset, **more: Any) -> Subject:
@@ -47,6 +69,16 @@ class Subject:
             **more,
         )
 
+    def each(self) -> Iterator[Example]:
+        """The examples in order, for what takes its time over each: it tells how far it is."""
+        return chain.from_iterable(self.parts())
+
+    def parts(self) -> Iterator[tuple[Example, ...]]:
+        """The same, some thousands at once."""
+        for start in range(0, len(self.examples), _AT_ONCE):
+            self.progress.say(start / len(self.examples))
+            yield self.examples[start : start + _AT_ONCE]
+
     @cached_property
     def labels(self) -> tuple[str, ...]:
         return labels_of(self.examples)
@@ -54,13 +86,13 @@ class Subject:
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """The language of each input, in the order of `examples`."""
-        return tuple(language_of(example.input) for example in self.examples)
+        return tuple(languages_of([example.input for example in self.examples], self.progress.say))
 
     @cached_property
     def by_input(self) -> tuple[list[Example], ...]:
         """Examples in groups of the same input, case and spacing aside."""
         groups: dict[str, list[Example]] = defaultdict(list)
-        for example in self.examples:
+        for example in self.each():
             groups[normal(example.input)].append(example)
         return tuple(groups.values())
 
