@@ -60,7 +60,7 @@ class DataBench(Workbench):
         data = dataset_of(table, columns)
         name = name or path.name
         copy = own_copy(path, self._files_of(id), Path(name).stem)
-        self.change(id, data=DataSource(path=copy, name=name, columns=columns), plan=None, typed=())
+        self.change(id, data=DataSource(path=copy, name=name, columns=columns), plan=None, typed=(), pending=None)
         project = self._learn_from(id, data)
         return self.add_rows(id, typed) if typed else project
 
@@ -69,7 +69,7 @@ class DataBench(Workbench):
         project = self.project(id)
         if project.data is not None:
             numbered = self._numbered(project, rows, "typed")
-            return self._edit(id, "add_rows", f"Added from the chat: {_count(rows)}", numbered)
+            return self.edit(id, "add_rows", f"Added from the chat: {_count(rows)}", numbered)
         typed = (*project.typed, *rows)
         if len(typed) < enough:
             return self.change(id, typed=typed)
@@ -116,27 +116,12 @@ class DataBench(Workbench):
         """Carry out what a finding suggests. Raises `DataError` where it would leave nothing."""
         if finding.fix is None:
             raise DataError("Nothing is suggested for this finding.", hint="Read the rows that it names.")
-        return self._edit(id, finding.fix.action, finding.fix.words, map(_row, finding.rows))
+        return self.edit(id, finding.fix.action, finding.fix.words, map(_row, finding.rows))
 
-    def drop_rows(self, id: str, rows: Iterable[int], words: str) -> Project:
-        """Leave rows out. Raises `DataError` where nothing would be left."""
-        return self._edit(id, "drop_rows", words, map(_row, rows))
-
-    def answer_rows(self, id: str, answers: dict[int, str]) -> Project:
-        """Give rows their answer, by number. Answers given one after the other are one change in the list."""
-        data = self.source(self.project(id))
-        before: dict[int, str] = {}
-        edits = data.edits
-        if edits and edits[-1].action == "answer":
-            before = {line.row: line.output for line in edits[-1].lines()}
-            edits = edits[:-1]
-        rows = [Example(row=row, input="", output=answer) for row, answer in (before | answers).items()]
-        return self._edit(id, "answer", ANSWERED, rows, onto=edits)
-
-    def add_written(self, id: str, rows: Sequence[Demonstration]) -> Project:
-        """Add rows that a model wrote and the person approved: marked, and only ever trained on."""
-        numbered = self._numbered(self.project(id), rows, "written")
-        return self._edit(id, "add_rows", f"Written by a model, approved by you: {_count(rows)}", numbered)
+    def edit(self, id: str, action: Action, words: str, rows: Iterable[Example]) -> Project:
+        """Put one more change on the data. Raises `DataError` where nothing would be left."""
+        edit = keep_edit(self._edits_of(id), action, words, rows)
+        return self._with_edits(id, (*self.source(self.project(id)).edits, edit))
 
     def undo(self, id: str, index: int) -> Project:
         """Take one change back, whichever it is; the others stay. Raises `DataError` where it is gone already."""
@@ -153,10 +138,8 @@ class DataBench(Workbench):
         """Keep rows that a model wrote until a person has looked at them."""
         with self._lock:
             project = self.project(id)
-            waiting = self.pending(project)
-            first = max(self._next_row(project), *(row.row + 1 for row in waiting), 1)
-            new = [Example(first + n, row.input, row.output, "written") for n, row in enumerate(rows)]
-            return self.change(id, pending=self._pending_edit(id, [*waiting, *new]))
+            new = self._numbered(project, rows, "written")
+            return self.change(id, pending=self._pending_edit(id, [*self.pending(project), *new]))
 
     def approve(self, id: str, rows: Sequence[Example], *, learn: bool = True) -> Project:
         """Move pending rows into the data, with what the person made of their input and output.
@@ -171,8 +154,7 @@ class DataBench(Workbench):
             project = self.project(id)
             data, waiting = self.source(project), self._others(project, [row.row for row in rows])
             edits, earlier = _last_approved(data.edits)
-            first = self._next_row(project)
-            new = [Example(first + n, r.input.strip(), r.output.strip(), "written") for n, r in enumerate(rows)]
+            new = [Example(row.row, row.input.strip(), row.output.strip(), "written") for row in rows]
             edit = keep_edit(self._edits_of(id), "add_rows", approved(len(earlier) + len(new)), [*earlier, *new])
             edited = data.model_copy(update={"edits": (*edits, edit)})
             project = self.change(id, data=edited, pending=self._pending_edit(id, waiting))
@@ -200,21 +182,11 @@ class DataBench(Workbench):
     def _edits_of(self, id: str) -> Path:
         return self._files_of(id) / "edits"
 
-    def _next_row(self, project: Project) -> int:
-        data = self.source(project)
-        return next_row(_last_row(data.path), data.edits)
-
     def _numbered(self, project: Project, rows: Sequence[Demonstration], origin: Origin) -> list[Example]:
-        data = self.source(project)
-        first = next_row(self.dataset(project).last_row, data.edits)
+        """The rows with numbers that none has or had, what is pending included."""
+        taken = (*self.source(project).edits, *([project.pending] if project.pending else []))
+        first = next_row(self.dataset(project).last_row, taken)
         return [Example(row=first + n, input=row.input, output=row.output, origin=origin) for n, row in enumerate(rows)]
-
-    def _edit(
-        self, id: str, action: Action, words: str, rows: Iterable[Example], onto: tuple[Edit, ...] | None = None
-    ) -> Project:
-        data = self.source(self.project(id))
-        edit = keep_edit(self._files_of(id) / "edits", action, words, rows)
-        return self._with_edits(id, (*(data.edits if onto is None else onto), edit))
 
     def _with_edits(self, id: str, edits: tuple[Edit, ...]) -> Project:
         data = self.source(self.project(id))
@@ -301,12 +273,6 @@ def _dataset(data: DataSource) -> Dataset:
 
 
 @lru_cache(maxsize=16)
-def _last_row(path: Path) -> int:
-    """The number of a file's last row; a project's copy never changes."""
-    table = read_table(path)
-    return len(table) + len(table.aside_rows)
-
-
 @lru_cache(maxsize=4)
 def _splits(data: DataSource, shares: Shares, seed: int) -> Splits:
     return _dataset(data).splits(shares, seed)

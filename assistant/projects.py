@@ -16,6 +16,7 @@ from assistant.pipeline import Pipeline
 from assistant.project import STAGES, DataSource, Project
 from assistant.workbench import NEW_PROJECT
 from prompts.errors import RunError
+from trainers.edits import Edit
 from trainers.status import ENDED
 
 DAYS_KEPT = 30
@@ -87,18 +88,9 @@ class Projects:
         copy = self._store.duplicate(id, first.model_copy(update={**fresh, "stage": stage}))
         if first.data is None:
             return copy
-        return self._pipeline.change(copy.id, data=self._copied(first.data, copy.id))
-
-    def _copied(self, data: DataSource, id: str) -> DataSource:
-        """Files of one's own, which outlive the first project."""
-        folder = self._files(id)
-        path = folder / data.path.name
-        copy_to(data.path, path)
-        edits = []
-        for edit in data.edits:
-            copy_to(edit.rows, rows := folder / "edits" / edit.rows.name)
-            edits.append(edit.model_copy(update={"rows": rows}))
-        return data.model_copy(update={"path": path, "edits": tuple(edits)})
+        folder = self._files(copy.id)
+        pending = _copied_edit(first.pending, folder) if first.pending else None
+        return self._pipeline.change(copy.id, data=_copied(first.data, folder), pending=pending)
 
     def delete(self, user: str, id: str) -> Project:
         """Put a project away for `DAYS_KEPT` days. Raises `RunError` while it trains."""
@@ -142,6 +134,20 @@ class Projects:
 
     def _files(self, id: str) -> Path:
         return self._pipeline.settings.paths.files / id
+
+
+def _copied(data: DataSource, folder: Path) -> DataSource:
+    """Files of one's own, which outlive the first project."""
+    path = folder / data.path.name
+    copy_to(data.path, path)
+    edits = tuple(_copied_edit(edit, folder) for edit in data.edits)
+    return data.model_copy(update={"path": path, "edits": edits})
+
+
+def _copied_edit(edit: Edit, folder: Path) -> Edit:
+    rows = folder / "edits" / edit.rows.name
+    copy_to(edit.rows, rows)
+    return edit.model_copy(update={"rows": rows})
 
 
 def _look(project: Project, chat: list[str], words: list[str]) -> Found | None:

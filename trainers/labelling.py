@@ -16,7 +16,6 @@ from trainers.data import Example
 
 _READ = 1000  # characters of an input; what it is about mostly shows by then
 _FEWEST_KINDS = 2
-_MOST_LEARNED = 5_000  # rows; more would make a person wait after each answer, and change little
 _FEATURES = 50_000
 
 
@@ -36,18 +35,17 @@ def propose(answered: Sequence[Example], rows: Sequence[Example]) -> list[Propos
     """
     if not rows:
         return []
-    learned = answered[-_MOST_LEARNED:]  # the latest answers are the person's own
-    kinds = {row.output for row in learned}
+    kinds = {row.output for row in answered}
     if len(kinds) < _FEWEST_KINDS:
         return [Proposal(example=row, answer="", sure=0.0) for row in rows]
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=_FEATURES, token_pattern=r"\w+|[^\w\s]")
-    known = words.fit_transform([row.input[:_READ] for row in learned])
+    known = words.fit_transform([row.input[:_READ] for row in answered])
     # Balanced: early on, the labels that a person happened to meet more often would swallow the others.
     model = LogisticRegression(C=10, class_weight="balanced", max_iter=200)
-    model.fit(known, [row.output for row in learned])
+    model.fit(known, [row.output for row in answered])
     believed = model.predict_proba(words.transform([row.input[:_READ] for row in rows]))
     ranked = believed.argsort(axis=1)
     index = range(len(rows))

@@ -60,7 +60,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
         status = _StatusBar(desk)
         panels: list[Panel] = [
             _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].measuring,
-            built["Data"].writing, status
+            built["Data"].review, built["Data"].writing, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

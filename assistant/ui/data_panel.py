@@ -18,6 +18,7 @@ from assistant.profiling import Profiling
 from assistant.project import DataSource, Project
 from assistant.ui import findings, html
 from assistant.ui.panel import Desk
+from assistant.ui.review import Review
 from assistant.ui.take_data import TakeData
 from assistant.ui.write_panel import WritePanel
 from trainers.data import Mapping
@@ -40,6 +41,8 @@ assert set(_SHAPES) == set(get_args(ComposedKind))
 class DataPanel:
     """Upload, mapping, profile, findings with their fixes, and preview."""
 
+    waits_for = "rest"
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._downloads = TemporaryDirectory(prefix="tunewright-")  # Gradio serves files from there
@@ -58,6 +61,8 @@ class DataPanel:
                 sort=None, x="tokens", y="rows", title="Row length in tokens (bins from)", height=240, visible=False
             )
         self._findings = gr.HTML(elem_id="data-findings", js_on_load=findings.LISTEN)
+        self.review = Review(desk)
+        desk.hold_while(self.review.reviewing.active)
         self.writing = WritePanel(desk)
         self._aside = gr.DownloadButton("Download what could not be read", visible=False, size="sm")
         with gr.Accordion("The first rows of the file", open=False):

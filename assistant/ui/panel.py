@@ -26,6 +26,12 @@ class Desk:
         self.project_id = project_id
         self._waiting: list[Any] = []
         self.scripts: list[str] = []
+        self._holds: list[Callable[[str], bool]] = []
+
+    def hold_while(self, is_busy: Callable[[str], bool]) -> None:
+        """Leave panels that wait for something as they are while a project, by its id, is busy: when somebody decides
+        on row after row, each would have the data looked through again."""
+        self._holds.append(is_busy)
 
     def on_open(self, script: str) -> None:
         """JavaScript to run once when a page opens."""
@@ -50,6 +56,10 @@ class Desk:
         """Whether a panel that shows the profile, or rows of a split, has to wait for them, as a page never does."""
         awaited = getattr(panel, "waits_for", None)
         if awaited is None or project.data is None:
+            return False
+        if any(is_busy(project.id) for is_busy in self._holds):
+            return True
+        if awaited == "rest":
             return False
         job = self.pipeline.profiling(project)
         return not (job.done or (awaited == "splits" and self.pipeline.is_divided(project)))

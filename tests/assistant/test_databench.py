@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from prompts.errors import DataError
 from prompts.versions import Demonstration
 from tests.assistant.journey import begin_project, measured, open_pipeline
 from trainers.checks.finding import Finding
-from trainers.data import Mapping
+from trainers.data import Example, Mapping
 from trainers.jobs import create_run
 from trainers.paths import Paths
 
@@ -52,6 +53,10 @@ def project(pipeline: Pipeline, dirty: Path, id: str) -> Project:
     return pipeline.add_file(id, dirty)
 
 
+def numbered(rows: Iterable[int]) -> list[Example]:
+    return [Example(row=row, input="", output="") for row in rows]
+
+
 def finding(pipeline: Pipeline, project: Project, check: str) -> Finding:
     return next(one for one in pipeline.profile(project).findings if one.check == check)
 
@@ -77,7 +82,7 @@ def test_what_cannot_be_mended_or_would_leave_nothing_is_refused(pipeline: Pipel
         pipeline.fix(project.id, Finding(check="c", severity="info", text="."))
     everything = range(1, len(pipeline.table(project)) + 1)
     with pytest.raises(DataError, match="no row at all"):
-        pipeline.drop_rows(project.id, everything, "all")
+        pipeline.edit(project.id, "drop_rows", "all", numbered(everything))
     assert pipeline.project(project.id) == project
 
 
@@ -95,23 +100,12 @@ def test_a_run_sees_exactly_the_rows_that_the_person_sees(pipeline: Pipeline, pr
 def test_no_fix_moves_a_row_from_the_test_to_the_training(pipeline: Pipeline, project: Project) -> None:
     before = {row.row: name for name, part in pipeline.splits(project).parts() for row in part}
     some = [row.row for row in pipeline.splits(project).test[:10]]
-    after = pipeline.drop_rows(project.id, some, "ten test rows")
+    after = pipeline.edit(project.id, "drop_rows", "ten test rows", numbered(some))
     after = pipeline.add_rows(
         after.id, [Demonstration(input=f"one more {thing}", output="billing") for thing in THINGS]
     )
     for name, part in pipeline.splits(after).parts():
         assert all(before.get(row.row, name) == name for row in part)
-
-
-def test_answers_in_a_row_are_one_change(pipeline: Pipeline, project: Project) -> None:
-    [waiting] = pipeline.dataset(project).unanswered
-    pipeline.answer_rows(project.id, {waiting.row: "billing"})
-    changed = pipeline.answer_rows(project.id, {1: "returns", waiting.row: "returns"})
-    [edit] = pipeline.source(changed).edits
-    assert (edit.action, edit.count) == ("answer", 2)
-    outputs = {row.row: row.output for row in pipeline.examples(changed)}
-    assert outputs[1] == outputs[waiting.row] == "returns"
-    assert not pipeline.dataset(changed).unanswered
 
 
 def test_inputs_without_any_answer_are_taken_and_nothing_breaks(pipeline: Pipeline, id: str, tmp_path: Path) -> None:
@@ -125,7 +119,8 @@ def test_inputs_without_any_answer_are_taken_and_nothing_breaks(pipeline: Pipeli
     assert pipeline.recommend(project)[0].kind != "lora"
     with pytest.raises(DataError, match="nothing to measure on"):
         pipeline.start_measuring(project.id)
-    labelled = pipeline.answer_rows(project.id, {n: label for n, (_, label) in enumerate(rows(), start=1)})
+    answers = [Example(row=n, input="", output=label) for n, (_, label) in enumerate(rows(), start=1)]
+    labelled = pipeline.edit(project.id, "answer", "all of them", answers)
     assert pipeline.project(labelled.id).spec.labels == ("billing", "returns")
     assert all(part for _, part in pipeline.splits(labelled).parts())
 
@@ -168,7 +163,7 @@ def test_a_profile_that_fails_is_tried_again(
     import assistant.databench as databench
 
     pipeline.profile(project)
-    changed = pipeline.drop_rows(project.id, [1], "one")
+    changed = pipeline.edit(project.id, "drop_rows", "one", numbered([1]))
     with monkeypatch.context() as broken:
         broken.setattr(databench, "profile_data", lambda *_: (_ for _ in ()).throw(DataError("no luck")))
         with pytest.raises(DataError, match="no luck"):
