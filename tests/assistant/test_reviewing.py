@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from assistant import databench
-from assistant.databench import PENDING
+from assistant.databench import ANSWERED, PENDING
 from assistant.pipeline import Pipeline
 from assistant.project import Project
 from assistant.reviewing.cards import Shown
