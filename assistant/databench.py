@@ -55,14 +55,16 @@ class DataBench(Workbench):
         Raises `DataError`; then nothing changes.
         """
         typed = self.project(id).typed
+        project = self._take(id, path, name or path.name, columns)
+        return self.add_rows(id, typed) if typed else project
+
+    def _take(self, id: str, path: Path, name: str, columns: Mapping | None) -> Project:
         table = read_table(path)
         columns = columns or guess_mapping(table)
         data = dataset_of(table, columns)
-        name = name or path.name
         copy = own_copy(path, self._files_of(id), Path(name).stem)
         self.change(id, data=DataSource(path=copy, name=name, columns=columns), plan=None, typed=(), pending=None)
-        project = self._learn_from(id, data)
-        return self.add_rows(id, typed) if typed else project
+        return self._learn_from(id, data)
 
     def add_rows(self, id: str, rows: Sequence[Demonstration], enough: int = 1) -> Project:
         """Rows from the chat: added to the data where there is some, else kept until there are `enough` of them."""
@@ -73,11 +75,10 @@ class DataBench(Workbench):
         typed = (*project.typed, *rows)
         if len(typed) < enough:
             return self.change(id, typed=typed)
-        self.change(id, typed=())
         with TemporaryDirectory() as folder:
             path = Path(folder) / "typed.jsonl"
             path.write_text("".join(f"{row.model_dump_json()}\n" for row in typed), encoding="utf-8")
-            return self.add_file(id, path, FROM_CHAT, Mapping(input="input", output="output"))
+            return self._take(id, path, FROM_CHAT, Mapping(input="input", output="output"))
 
     def start_sample(self, id: str) -> Project:
         """Fill a project with the sample task and its data. Raises `DataError` where it has data of its own."""

@@ -21,6 +21,7 @@ from assistant.ui.panel import Desk
 from assistant.ui.review import Review
 from assistant.ui.take_data import TakeData
 from assistant.ui.write_panel import WritePanel
+from prompts.errors import DataError
 from trainers.data import Mapping
 from trainers.profile import DatasetProfile
 from trainers.reading import ComposedKind, Table
@@ -72,16 +73,23 @@ class DataPanel:
             *columns, self._summary, self._seen, self._labels, self._lengths, self._findings, self._aside, self._rows
         ]  # fmt: skip
         for column in columns:
-            desk.then_redraw(column.input(desk.edits(self._map), [desk.project_id, *columns], None))
+            desk.then_redraw(column.input(desk.edits(self._map), [desk.project_id, *columns], columns))
         desk.then_redraw(self._findings.click(desk.edits(self._act), [desk.project_id], None))
 
-    def _map(self, id: str, input: str, output: str, shape: str, split: str) -> None:
+    def _map(self, id: str, input: str, output: str, shape: str, split: str) -> list[Any]:
+        """Read the rows otherwise; where that cannot be, the choices go back to how they are read."""
+        pipeline = self._desk.pipeline
         kind = next((known for known in _SHAPES if known == shape), None)
         columns = Mapping(input=input, output=output or "", shape=kind, split=split or None)
-        if columns == self._desk.pipeline.source(self._desk.pipeline.project(id)).columns:
-            return  # a dropdown tells of one choice twice: when it is made, and when it is left
-        self._desk.pipeline.set_columns(id, columns)
-        self._desk.conversation.note(id, f"From the Data panel: {columns.told}.")
+        before = pipeline.source(pipeline.project(id)).columns
+        if columns != before:  # a dropdown tells of one choice twice: when it is made, and when it is left
+            try:
+                pipeline.set_columns(id, columns)
+            except DataError as error:
+                gr.Warning(str(error), title="That did not work", duration=15)
+                return _mapping(before, pipeline.table(pipeline.project(id)))
+            self._desk.conversation.note(id, f"From the Data panel: {columns.told}.")
+        return [gr.skip()] * 4
 
     def _act(self, id: str, event: gr.EventData) -> None:
         """A button in the list of findings or of changes."""

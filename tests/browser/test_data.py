@@ -75,6 +75,10 @@ def test_a_mapping_is_corrected_and_a_fix_applied_and_undone(app: RunningApp, pa
     choose(page, "input", "ticket")
     expect(seen.first).not_to_contain_text("night shift")
 
+    choose(page, "shape", "Conversations (OpenAI)")
+    expect(page.locator(".toast-body").first).to_contain_text("no row with both")
+    expect(page.locator("#column-shape input")).to_have_value("Two columns")
+
     expect(finding(page, "set_aside")).to_contain_text("5 fields, but the header has 3")
     expect(finding(page, "duplicates")).to_contain_text("1 row")
     finding(page, "duplicates").get_by_role("button", name="Drop 1 row").click()
