@@ -55,7 +55,7 @@ def test_rows_pasted_into_the_chat_open_the_workshop(app: RunningApp, page: Page
         f"what a lovely day number {n} -> positive" if n % 2 else f"broken on day {n} -> negative" for n in range(20)
     ]
     say(page, "\n".join(rows))
-    expect(last(page)).to_contain_text("rows from the chat: 20 examples")
+    expect(page.locator("#chat")).to_contain_text("rows from the chat: 20 examples")
     assert "Prompt" in selected(page)
     say(page, "go back")
     open_panel(page, "Data")
