@@ -10,13 +10,16 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import RunningApp, running_app
 from tests.browser.test_journey import fact, open_panel, say, selected, visit
+from trainers.paths import default_paths
 
 KEY = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123"
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
-    with running_app(tmp_path_factory.mktemp("conversation"), "embedded") as app:
+    """On the person's own cache: there the embedded model is converted already."""
+    home, cache = tmp_path_factory.mktemp("conversation"), str(default_paths().cache)
+    with running_app(home, "embedded", TUNEWRIGHT_CACHE=cache) as app:
         yield app
 
 
