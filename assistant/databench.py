@@ -24,7 +24,7 @@ from prompts.errors import DataError
 from prompts.spec import TaskSpec, infer_format
 from prompts.versions import Demonstration, PromptVersion
 from trainers.checks import Checked, Say
-from trainers.checks.finding import Finding
+from trainers.checks.finding import Finding, counted
 from trainers.data import Example, Mapping, Origin, guess_mapping, labels_of
 from trainers.dataset import Dataset, dataset_of, load_dataset
 from trainers.edits import Action, Edit, keep_edit, next_row
@@ -71,7 +71,7 @@ class DataBench(Workbench):
         project = self.project(id)
         if project.data is not None:
             numbered = self._numbered(project, rows, "typed")
-            return self.edit(id, "add_rows", f"Added from the chat: {_count(rows)}", numbered)
+            return self.edit(id, "add_rows", f"Added from the chat: {counted(rows)}", numbered)
         typed = (*project.typed, *rows)
         if len(typed) < enough:
             return self.change(id, typed=typed)
@@ -98,7 +98,7 @@ class DataBench(Workbench):
         if columns.input == columns.output and columns.shape is None:
             raise DataError(f"{columns.input!r} cannot be both.", hint="Choose one column that goes in, one to answer.")
         changed = data.model_copy(update={"columns": columns})
-        loaded = load_dataset(data.path, columns, data.edits)
+        loaded = _dataset(changed)
         self.change(id, data=changed, plan=None)
         return self._learn_from(id, loaded)
 
@@ -121,7 +121,7 @@ class DataBench(Workbench):
 
     def edit(self, id: str, action: Action, words: str, rows: Iterable[Example]) -> Project:
         """Put one more change on the data. Raises `DataError` where nothing would be left."""
-        edit = keep_edit(self._edits_of(id), action, words, rows)
+        edit = keep_edit(self.edits_of(id), action, words, rows)
         return self._with_edits(id, (*self.source(self.project(id)).edits, edit))
 
     def undo(self, id: str, index: int) -> Project:
@@ -140,14 +140,14 @@ class DataBench(Workbench):
         with self._lock:
             project = self.project(id)
             new = self._numbered(project, rows, "written")
-            return self.change(id, pending=self._pending_edit(id, [*self.pending(project), *new]))
+            return self.change(id, pending=self.pending_edit(id, [*self.pending(project), *new]))
 
-    def approve(self, id: str, rows: Sequence[Example], *, learn: bool = True) -> Project:
+    def approve(self, id: str, rows: Sequence[Example]) -> Project:
         """Move pending rows into the data, with what the person made of their input and output.
 
         Rows approved one after the other are one change in the list: each change would be dealt to the splits by
-        itself. Without `learn` the data is not read again, which is quick; `learn` is to be called later. Raises
-        `DataError` for a row that is not pending, or that has no input or no answer.
+        itself. The data is not read again, which would take too long after each; `learn` does that, once things rest.
+        Raises `DataError` for a row that is not pending, or that has no input or no answer.
         """
         if not all(row.input.strip() and row.output.strip() for row in rows):
             raise DataError("A row needs an input and an answer.", hint="Fill both, or reject it.")
@@ -156,15 +156,14 @@ class DataBench(Workbench):
             data, waiting = self.source(project), self._others(project, [row.row for row in rows])
             edits, earlier = _last_approved(data.edits)
             new = [Example(row.row, row.input.strip(), row.output.strip(), "written") for row in rows]
-            edit = keep_edit(self._edits_of(id), "add_rows", approved(len(earlier) + len(new)), [*earlier, *new])
+            edit = keep_edit(self.edits_of(id), "add_rows", approved(len(earlier) + len(new)), [*earlier, *new])
             edited = data.model_copy(update={"edits": (*edits, edit)})
-            project = self.change(id, data=edited, pending=self._pending_edit(id, waiting))
-        return self.learn(id) if learn else project
+            return self.change(id, data=edited, pending=self.pending_edit(id, waiting))
 
     def reject(self, id: str, rows: Iterable[int]) -> Project:
         """Throw pending rows away, by number. Raises `DataError` for one that is not pending."""
         with self._lock:
-            return self.change(id, pending=self._pending_edit(id, self._others(self.project(id), list(rows))))
+            return self.change(id, pending=self.pending_edit(id, self._others(self.project(id), list(rows))))
 
     def learn(self, id: str) -> Project:
         """Bring what the task says of the data up to date with its rows."""
@@ -177,10 +176,12 @@ class DataBench(Workbench):
             raise DataError("Somebody has looked at this row already.", hint="Go on with the next one.")
         return list(waiting.values())
 
-    def _pending_edit(self, id: str, rows: Sequence[Example]) -> Edit | None:
-        return keep_edit(self._edits_of(id), "add_rows", PENDING, rows) if rows else None
+    def pending_edit(self, id: str, rows: Sequence[Example]) -> Edit | None:
+        """Rows that wait, as they are kept; None where there are none."""
+        return keep_edit(self.edits_of(id), "add_rows", PENDING, rows) if rows else None
 
-    def _edits_of(self, id: str) -> Path:
+    def edits_of(self, id: str) -> Path:
+        """The folder of a project's changes."""
         return self._files_of(id) / "edits"
 
     def _numbered(self, project: Project, rows: Sequence[Demonstration], origin: Origin) -> list[Example]:
@@ -190,11 +191,11 @@ class DataBench(Workbench):
         return [Example(row=first + n, input=row.input, output=row.output, origin=origin) for n, row in enumerate(rows)]
 
     def _with_edits(self, id: str, edits: tuple[Edit, ...]) -> Project:
-        data = self.source(self.project(id))
-        loaded = load_dataset(data.path, data.columns, edits)
+        changed = self.source(self.project(id)).model_copy(update={"edits": edits})
+        loaded = _dataset(changed)
         if not loaded.examples and not loaded.unanswered:
             raise DataError("This would leave no row at all.", hint="Fix fewer rows, or give other data.")
-        self.change(id, data=data.model_copy(update={"edits": edits}))
+        self.change(id, data=changed)
         return self._learn_from(id, loaded)
 
     # Looking at it
@@ -299,7 +300,3 @@ def _last_approved(edits: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], list[Exam
 def _row(number: int) -> Example:
     """A row by its number alone."""
     return Example(row=number, input="", output="")
-
-
-def _count(rows: Sequence[Demonstration]) -> str:
-    return f"{len(rows)} row{'s' * (len(rows) != 1)}"

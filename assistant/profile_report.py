@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.versions import PromptVersion
-from trainers.checks.finding import SEVERITIES
+from trainers.checks.finding import gravity, some
 from trainers.data import guess_mapping
 from trainers.dataset import Dataset, dataset_of
 from trainers.models import resolve
@@ -89,16 +89,14 @@ def as_lines(data: Dataset, profile: DatasetProfile, splits: Splits) -> list[str
         f"splits: {parts}{left}",
     ]
     if profile.labels:
-        shown = ", ".join(f"{label} {count:,}" for label, count in list(profile.labels.items())[:_MOST_LABELS])
-        more = f" and {len(profile.labels) - _MOST_LABELS} more" if len(profile.labels) > _MOST_LABELS else ""
-        lines.append(f"{len(profile.labels)} labels: {shown}{more}")
+        counts = [f"{label} {count:,}" for label, count in profile.labels.items()]
+        lines.append(f"{len(counts)} labels: {some(counts, _MOST_LABELS)}")
     if profile.languages:
         lines.append("languages: " + ", ".join(f"{name} {count:,}" for name, count in profile.languages.items()))
-    for finding in sorted(profile.findings, key=lambda one: SEVERITIES.index(one.severity)):
+    for finding in sorted(profile.findings, key=gravity):
         lines.append(f"{_MARKS[finding.severity]} {finding.text} {finding.effect}")
         if finding.rows:
-            more = f" and {len(finding.rows) - _MOST_ROWS:,} more" if len(finding.rows) > _MOST_ROWS else ""
-            lines.append(f"     rows {', '.join(map(str, finding.rows[:_MOST_ROWS]))}{more}")
+            lines.append(f"     rows {some(finding.rows, _MOST_ROWS)}")
         lines += [f"     {example}" for example in finding.examples[:3]]
         if finding.fix:
             lines.append(f"     to mend: {finding.fix.words}")

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -68,22 +68,12 @@ _CHANGES: dict[Action, _Change] = {
     "drop_rows": lambda row, change: None,
     "mask": lambda row, change: _rewritten(row, masked),
     "clean": lambda row, change: _rewritten(row, cleaned),
-    "answer": lambda row, change: _copy(row, output=change.output),
+    "answer": lambda row, change: replace(row, output=change.output),
 }
 
 
 def _rewritten(row: Example, rewrite: Callable[[str], str]) -> Example:
-    return _copy(row, input=rewrite(row.input), output=rewrite(row.output))
-
-
-def _copy(row: Example, input: str | None = None, output: str | None = None) -> Example:
-    return Example(
-        row=row.row,
-        input=row.input if input is None else input,
-        output=row.output if output is None else output,
-        origin=row.origin,
-        place=row.place,
-    )
+    return replace(row, input=rewrite(row.input), output=rewrite(row.output))
 
 
 def additions(edits: Sequence[Edit]) -> list[list[Example]]:

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainers.data import Example
+from trainers.words import READ, word_vectors
 
-_READ = 1000  # characters of an input; what it is about mostly shows by then
 _FEWEST_KINDS = 2
-_FEATURES = 50_000
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,14 @@ def propose(answered: Sequence[Example], rows: Sequence[Example]) -> list[Propos
     kinds = {row.output for row in answered}
     if len(kinds) < _FEWEST_KINDS:
         return [Proposal(example=row, answer="", sure=0.0) for row in rows]
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=_FEATURES, token_pattern=r"\w+|[^\w\s]")
-    known = words.fit_transform([row.input[:_READ] for row in answered])
+    words = word_vectors()
+    known = words.fit_transform([row.input[:READ] for row in answered])
     # Balanced: early on, the labels that a person happened to meet more often would swallow the others.
     model = LogisticRegression(C=10, class_weight="balanced", max_iter=200)
     model.fit(known, [row.output for row in answered])
-    believed = model.predict_proba(words.transform([row.input[:_READ] for row in rows]))
+    believed = model.predict_proba(words.transform([row.input[:READ] for row in rows]))
     ranked = believed.argsort(axis=1)
     index = range(len(rows))
     best, second = believed[index, ranked[:, -1]], believed[index, ranked[:, -2]]

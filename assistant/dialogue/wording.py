@@ -11,7 +11,7 @@ from assistant.dialogue.interview import ENOUGH_ROWS, Question, next_question
 from assistant.project import Project
 from prompts.spec import TaskSpec
 from prompts.templates import language_name
-from trainers.checks.finding import SEVERITIES
+from trainers.checks.finding import gravity, some
 from trainers.profile import DatasetProfile
 
 Answer = tuple[str, tuple[str, ...]]
@@ -102,10 +102,9 @@ def found(profile: DatasetProfile) -> str:
     """What is in the data, in a few lines: sizes, labels and what would spoil a training, the worst first."""
     lines = [f"Rows take {profile.median_tokens} tokens in the middle, {profile.longest_tokens} at most."]
     if profile.labels:
-        counts = ", ".join(f"{label} ({count})" for label, count in list(profile.labels.items())[:_MOST_LABELS])
-        more = f" and {len(profile.labels) - _MOST_LABELS} more" if len(profile.labels) > _MOST_LABELS else ""
-        lines.append(f"{len(profile.labels)} labels: {counts}{more}.")
-    ranked = sorted(profile.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+        counts = [f"{label} ({count})" for label, count in profile.labels.items()]
+        lines.append(f"{len(counts)} labels: {some(counts, _MOST_LABELS)}.")
+    ranked = sorted(profile.findings, key=gravity)
     lines += [f"- {finding.text} {finding.effect}" for finding in ranked[:_MOST_FINDINGS]]
     if len(ranked) > _MOST_FINDINGS:
         lines.append(f"And {len(ranked) - _MOST_FINDINGS} smaller things, in **Data**.")

@@ -71,12 +71,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Decision:
-    """`rows` are as they were before; `numbers` those that they have in the data."""
+    """What was decided on `rows`, which are as they were before."""
 
     queue: Queue
     act: Act
     rows: tuple[Example, ...]
-    numbers: tuple[int, ...]
     text: str = ""
     guess: str = ""
 

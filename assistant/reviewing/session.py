@@ -13,9 +13,8 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
-from assistant.databench import ANSWERED, PENDING, DataBench
+from assistant.databench import ANSWERED, DataBench
 from assistant.profiling import Profiling
 from assistant.project import DataSource, Project
 from assistant.reviewing.cards import QUEUES, Act, Card, Decision, Queue, Shown
@@ -31,7 +30,7 @@ from assistant.reviewing.proposals import (
 )
 from prompts.errors import DataError, TunewrightError
 from trainers.data import Example
-from trainers.edits import Action, Edit, keep_edit
+from trainers.edits import Action, Edit
 from trainers.labelling import Proposal
 
 _ACTIONS: dict[Act, Action] = {"answer": "answer", "drop": "drop_rows", "approve": "add_rows"}
@@ -50,7 +49,7 @@ class Session:
         self._after: Card | None = None
         self.waiting: dict[Queue, dict[int, Example]] = {queue: {} for queue in QUEUES}
         self._bench, self._id = bench, id
-        self._folder: Path = bench.settings.paths.files / id / "edits"
+        self._folder = bench.edits_of(id)
         self._data: DataSource | None = None
         self._pending: Edit | None = None
         self._queue: Queue = "unanswered"
@@ -255,18 +254,17 @@ class Session:
         row, key = self.row, (self._queue, self.row.row)
         self._skipped.pop(key, None)
         self._skipped[key] = None
-        self._decisions.append(Decision(self._queue, "skip", (row,), (row.row,)))
+        self._decisions.append(Decision(self._queue, "skip", (row,)))
         self._next()
 
     def approve(self, rows: Sequence[Example]) -> None:
         before = [self.waiting["written"][row.row] for row in rows]
         if not rows:
             return
-        project = self._bench.approve(self._id, rows, learn=False)
+        project = self._bench.approve(self._id, rows)
         self._pending, self._data = project.pending, project.data
-        assert self._data is not None
         self._queue = "written"
-        self._decided("approve", before, [line.row for line in self._data.edits[-1].lines()][-len(rows) :])
+        self._decided("approve", before)
 
     def reject(self, rows: Sequence[int]) -> None:
         before = [self.waiting["written"][row] for row in rows]
@@ -286,15 +284,14 @@ class Session:
         self._bench.change(self._id, data=data, **values)
         self._data = data
 
-    def _decided(self, act: Act, rows: Sequence[Example], numbers: Sequence[int] = (), text: str = "") -> None:
+    def _decided(self, act: Act, rows: Sequence[Example], text: str = "") -> None:
         queue = self._queue
         guess = self._guesses[queue].get(rows[0].row)
         for row in rows:
             self.waiting[queue].pop(row.row, None)
             self._skipped.pop((queue, row.row), None)
         self._done[queue] += len(rows)
-        numbers = tuple(numbers or (row.row for row in rows))
-        made = Decision(queue, act, tuple(rows), numbers, text, guess.answer if guess else "")
+        made = Decision(queue, act, tuple(rows), text, guess.answer if guess else "")
         self._decisions = [*self._decisions[1 - _UNDONE :], made]
         self._rest_later()
         self._next()
@@ -333,7 +330,7 @@ class Session:
 
     def _without(self, last: Decision) -> bool:
         assert self._data is not None
-        edits = without_rows(self._folder, self._data.edits, _ACTIONS[last.act], last.numbers)
+        edits = without_rows(self._folder, self._data.edits, _ACTIONS[last.act], [row.row for row in last.rows])
         if edits == self._data.edits:
             return False
         if last.act == "approve":
@@ -346,7 +343,7 @@ class Session:
         """Rows that a model wrote wait again, in their old places."""
         assert self._data is not None
         rows = sorted((*last.rows, *self.waiting["written"].values()), key=lambda row: row.row)
-        self._pending = keep_edit(self._folder, "add_rows", PENDING, rows)
+        self._pending = self._bench.pending_edit(self._id, rows)
         self._set_edits(self._data.edits if edits is None else edits, pending=self._pending)
 
     # In the background

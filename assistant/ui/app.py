@@ -98,10 +98,7 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
             gr.Info("The project that was here has been deleted. This is the one before it.", duration=10)
         after, values, errors = dict(before), [], set()
         for index, panel in enumerate(panels):
-            if desk.must_wait(panel, project):  # it is drawn at a later tick
-                shown, error = [gr.skip()] * len(panel.outputs), ""
-            else:
-                shown, error = _drawn(panel, project, index, after)
+            shown, error = _drawn(desk, panel, project, index, after)
             values += shown
             errors |= {error} - {""}
         for error in errors:  # several panels may fail for one reason: say it once
@@ -126,12 +123,14 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
     clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
 
 
-def _drawn(panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> tuple[list[Any], str]:
+def _drawn(desk: Desk, panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> tuple[list[Any], str]:
     """The panel's values, or skips where it looks as before; and an error's text.
 
     A panel that cannot be drawn leaves the others alone, and is tried again when its signature changes.
     """
     skips = [gr.skip()] * len(panel.outputs)
+    if desk.must_wait(panel, project):  # it is drawn at a later tick
+        return skips, ""
     signature = panel.signature(project)
     if seen.get(index) == (project.id, signature):
         return skips, ""

@@ -13,7 +13,7 @@ from typing import Literal
 from assistant.project import DataSource
 from assistant.ui import html
 from prompts.errors import DataError
-from trainers.checks.finding import SEVERITIES, Finding
+from trainers.checks.finding import Finding, counted, gravity, some
 from trainers.edits import Edit
 
 # Buttons in a card say what they do; one listener on the component hears them all.
@@ -33,14 +33,15 @@ def cards(findings: Sequence[Finding], data: DataSource) -> str:
     """All findings, the worst first, each with its rows, its effect, and a button where something mends it."""
     if not findings:
         return html.notes([("good", "Nothing was found that would spoil a training.")])
-    ranked = sorted(enumerate(findings), key=lambda one: SEVERITIES.index(one[1].severity))
-    return "".join(_card(finding, _key("fix", index, data)) for index, finding in ranked)
+    state = _state(data)
+    ranked = sorted(enumerate(findings), key=lambda one: gravity(one[1]))
+    return "".join(_card(finding, _key("fix", index, state)) for index, finding in ranked)
 
 
 def _card(finding: Finding, key: str) -> str:
     button = ""
     if finding.fix:
-        text = f"{_VERB[finding.fix.action]} {len(finding.rows):,} row{'s' * (len(finding.rows) != 1)}"
+        text = f"{_VERB[finding.fix.action]} {counted(finding.rows)}"
         button = f'<button class="tw-act" data-key="{key}" title="{escape(finding.fix.words)}">{text}</button>'
     words = f'<div class="tw-cost">{escape(finding.fix.words)}</div>' if finding.fix else ""
     badge = f'<span class="tw-badge tw-{finding.severity}">{_SEVERITY[finding.severity]}</span>'
@@ -54,9 +55,8 @@ def _card(finding: Finding, key: str) -> str:
 def _rows(finding: Finding) -> str:
     if not finding.rows and not finding.examples:
         return ""
-    shown = ", ".join(f"{row:,}" for row in finding.rows[:_SHOWN])
-    more = f" and {len(finding.rows) - _SHOWN:,} more" if len(finding.rows) > _SHOWN else ""
-    summary = f"Rows {shown}{more}" if len(finding.rows) > 1 else f"Row {shown}" if finding.rows else "Examples"
+    shown = some(finding.rows, _SHOWN, "{:,}".format)
+    summary = f"Rows {shown}" if len(finding.rows) > 1 else f"Row {shown}" if finding.rows else "Examples"
     if not finding.examples:
         return f'<div class="tw-where">{escape(summary)}</div>'
     examples = "".join(f"<li>{escape(example)}</li>" for example in finding.examples)
@@ -67,10 +67,11 @@ def changes(edits: Sequence[Edit], data: DataSource) -> str:
     """The list of changes, the latest first, each with a button that takes it back."""
     if not edits:
         return ""
+    state = _state(data)
     lines = "".join(
         f'<div class="tw-change"><span>{escape(edit.words)}</span>'
         f'<span class="tw-badge">{edit.count:,} row{"s" * (edit.count != 1)}</span>'
-        f'<button class="tw-act" data-key="{_key("undo", index, data)}">Undo</button></div>'
+        f'<button class="tw-act" data-key="{_key("undo", index, state)}">Undo</button></div>'
         for index, edit in reversed(list(enumerate(edits)))
     )
     title = "What was changed. The file itself stays as it is."
@@ -88,8 +89,8 @@ def chosen(key: str, data: DataSource) -> tuple[Kind, int]:
     return ("fix" if kind == "fix" else "undo"), int(index)
 
 
-def _key(kind: Kind, index: int, data: DataSource) -> str:
-    return f"{kind}:{index}:{_state(data)}"
+def _key(kind: Kind, index: int, state: str) -> str:
+    return f"{kind}:{index}:{state}"
 
 
 def _state(data: DataSource) -> str:

@@ -5,11 +5,12 @@ Owns the shape of findings. Refuses to look for them and to apply their fixes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+_T = TypeVar("_T")
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
 
@@ -38,6 +39,17 @@ class Finding(BaseModel):
     sampled: bool = False
 
 
-def counted(rows: Sequence[int], noun: str = "row") -> str:
+def gravity(finding: Finding) -> int:
+    """The worst first, to sort by."""
+    return SEVERITIES.index(finding.severity)
+
+
+def some(items: Sequence[_T], most: int, show: Callable[[_T], str] = str) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(map(show, items[:most])) + more
+
+
+def counted(rows: Sequence[object], noun: str = "row") -> str:
     """ "1 row", "12 rows"."""
     return f"{len(rows):,} {noun}{'' if len(rows) == 1 else 's'}"
