@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from prompts.errors import PlanError
 from prompts.versions import PromptVersion
 from trainers import jobs
 from trainers.data import Mapping
@@ -76,10 +77,18 @@ def build_plan(args: argparse.Namespace, folder: Path) -> TrainingPlan:
     )
 
 
+def is_of(run: RunFolder, plan: TrainingPlan) -> bool:
+    """Whether a run follows this plan; one whose plan is of an earlier form does not."""
+    try:
+        return run.plan() == plan
+    except PlanError:
+        return False
+
+
 def find_or_start(plan: TrainingPlan) -> RunFolder:
     """A run of the very same plan that goes on or is done, else a new one."""
     for run in jobs.list_runs(default_paths()):
-        if jobs.status(run).state not in ("failed", "cancelled") and run.plan() == plan:
+        if jobs.status(run).state not in ("failed", "cancelled") and is_of(run, plan):
             print(f"found run {run.id}", flush=True)
             return run
     run = jobs.create_run(plan, default_paths())
