@@ -138,9 +138,7 @@ class Conversation:
     # What a message changes
 
     def _take_prompt(self, id: str, prompt: str) -> Answer:
-        project = self._pipeline.project(id)
-        template = project.prompt.template if project.prompt else "{{ input }}"
-        changed = self._pipeline.save_prompt(id, system=prompt, template=template, reason="said in the chat")
+        changed = self._pipeline.save_prompt(id, system=prompt, reason="said in the chat")
         self._pipeline.go_to(id, "Prompt")
         assert changed.prompt is not None
         return f"The prompt is now version `{changed.prompt.id}`.", ("Measure the prompt", "What do you advise?")

@@ -257,16 +257,10 @@ class DataBench(Workbench):
 
     def add_demonstrations(self, id: str, count: int = 4) -> Project:
         """A new version with solved examples from the training split, one for each label in turn."""
-        project = self.project(id)
-        prompt = project.prompt or PromptVersion()
-        rows = [Demonstration(input=row.input, output=row.output) for row in self.splits(project).train]
-        return self.save_prompt(
-            id,
-            system=prompt.system,
-            template=prompt.template,
-            demonstrations=choose(rows, count),
-            reason=f"{count} solved examples from the training rows",
-        )
+        train = self.splits(self.project(id)).train
+        rows = [Demonstration(input=row.input, output=row.output) for row in train]
+        reason = f"{count} solved examples from the training rows"
+        return self.save_prompt(id, demonstrations=choose(rows, count), reason=reason)
 
 
 @lru_cache(maxsize=2)  # of a million rows, one takes a few hundred MB

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assistant.project import Project, Snapshot, Stage, StoredPrompt
 from assistant.settings import Settings
@@ -19,7 +19,7 @@ from assistant.store import Store
 from prompts.errors import PromptError, RunError
 from prompts.spec import TaskSpec
 from prompts.templates import starting_prompt
-from prompts.versions import Demonstration, PromptVersion
+from prompts.versions import PromptVersion
 from trainers.models import EMBEDDED, LocalModel, resolve
 
 NEW_PROJECT = "New project"
@@ -137,19 +137,19 @@ class Workbench:
     # Prompt
 
     def save_prompt(
-        self,
-        id: str,
-        *,
-        system: str,
-        template: str,
-        demonstrations: tuple[Demonstration, ...] | None = None,
-        reason: str,
+        self, id: str, *, reason: str, author: Literal["you", "tunewright"] = "you", **fields: Any
     ) -> Project:
-        """Make a new version the current one. Raises `PromptError` where the template is not usable."""
+        """Make a new version the current one: some of `system`, `template`, `demonstrations` and `allowed` changed.
+
+        Raises `PromptError` where the template is not usable.
+        """
+        before = self.project(id).prompt or PromptVersion()
+        return self.take_prompt(id, before.revised(reason=reason, author=author, **fields))
+
+    def take_prompt(self, id: str, version: PromptVersion) -> Project:
+        """Keep a version, and make it the current one."""
         project = self.project(id)
-        before = project.prompt or PromptVersion()
-        version = before.revised(system=system, template=template, demonstrations=demonstrations, reason=reason)
-        if version.id == before.id:
+        if project.prompt and version.id == project.prompt.id:
             return project
         self.store.add_prompt(id, version)
         return self.change(id, prompt=version)

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from prompts.allowed import Allowed
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -25,13 +27,14 @@ class Message(BaseModel):
 
 
 class Sampling(BaseModel):
-    """How a reply is drawn. Temperature 0 is greedy."""
+    """How a reply is drawn. Temperature 0 is greedy; `allowed` is what the engine holds the reply to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_tokens: int = Field(256, ge=1)
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
+    allowed: Allowed | None = None
 
 
 GREEDY = Sampling()

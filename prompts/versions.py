@@ -17,7 +17,8 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator, model_validator
 
-from prompts.chat_model import Message
+from prompts.allowed import Allowed
+from prompts.chat_model import Message, Sampling
 from prompts.errors import PromptError
 
 _ENV = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -41,9 +42,9 @@ class Demonstration(BaseModel):
 
 
 class PromptVersion(BaseModel):
-    """A system prompt, a Jinja template for the user's turn, and demonstrations as earlier turns.
+    """A system prompt, a Jinja template for the user's turn, demonstrations as earlier turns, and what is allowed.
 
-    Three things make its identity: two versions with the same `id` ask the same thing.
+    These four make its identity: two versions with the same `id` ask the same thing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +52,7 @@ class PromptVersion(BaseModel):
     system: str = ""
     template: str = DEFAULT_TEMPLATE
     demonstrations: tuple[Demonstration, ...] = ()
+    allowed: Allowed | None = Field(None, description="What the engine holds every answer to")
     parent: str | None = None
     author: Literal["you", "tunewright"] = "you"
     reason: str = Field("", description="Why this version was written")
@@ -78,24 +80,29 @@ class PromptVersion(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
-        """Twelve hex digits of a SHA-256 over system, template and demonstrations."""
-        content = [self.system, self.template, [[d.input, d.output] for d in self.demonstrations]]
+        """Twelve hex digits of a SHA-256 over what makes its identity."""
+        content: list[Any] = [self.system, self.template, [[d.input, d.output] for d in self.demonstrations]]
+        if self.allowed:
+            content.append(self.allowed.model_dump())
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
 
-    def revised(
-        self, *, system: str, template: str, demonstrations: tuple[Demonstration, ...] | None = None, reason: str = ""
-    ) -> PromptVersion:
-        """A child of this version by the person; demonstrations stay unless given. Raises `PromptError`."""
-        shown = self.demonstrations if demonstrations is None else demonstrations
+    def revised(self, *, reason: str, author: Literal["you", "tunewright"] = "you", **fields: Any) -> PromptVersion:
+        """A child of this version with some of `system`, `template`, `demonstrations` and `allowed` changed.
+
+        Raises `PromptError` where the outcome is not usable.
+        """
+        kept = {name: getattr(self, name) for name in ("system", "template", "demonstrations", "allowed")}
         try:
-            return PromptVersion(
-                system=system, template=template, demonstrations=shown, parent=self.id, author="you", reason=reason
-            )
+            return PromptVersion(**{**kept, **fields}, parent=self.id, author=author, reason=reason)
         except ValidationError as error:
             wrong = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise PromptError(
                 f"The prompt was not saved: {wrong}.", hint="Mend the template and save again."
             ) from error
+
+    def sampling(self, max_tokens: int) -> Sampling:
+        """How an answer to this prompt is drawn when it is measured: greedy, and within what is allowed."""
+        return Sampling(max_tokens=max_tokens, allowed=self.allowed)
 
     def messages(self, input: str) -> list[Message]:
         """The chat that asks for an answer to `input`."""
