@@ -42,6 +42,7 @@ class Snapshot(_Record):
     prompt: PromptVersion | None
     plan: TrainingPlan | None
     pending: Edit | None = None
+    proposal: PromptVersion | None = None
 
 
 class Project(_Record):
@@ -57,6 +58,7 @@ class Project(_Record):
     spec: TaskSpec = TaskSpec()
     data: DataSource | None = None
     prompt: PromptVersion | None = None
+    proposal: PromptVersion | None = Field(None, description="A version of the prompt that waits for the person's word")
     plan: TrainingPlan | None = None
     run_id: str | None = None
     earlier_runs: tuple[str, ...] = ()

@@ -152,13 +152,35 @@ class Workbench:
         if project.prompt and version.id == project.prompt.id:
             return project
         self.store.add_prompt(id, version)
-        return self.change(id, prompt=version)
+        return self.change(id, prompt=version, proposal=None)
+
+    def propose(self, id: str, version: PromptVersion) -> Project:
+        """Lay a version before the person, next to the current one. Raises `PromptError` where the two are the same."""
+        project = self.project(id)
+        if project.prompt and version.id == project.prompt.id:
+            raise PromptError("This would leave the prompt as it is.", hint="Say what to change.")
+        return self.change(id, proposal=version)
+
+    def accept(self, id: str, **edits: Any) -> Project:
+        """Make the proposal the current version, with what the person changed of it. Raises `PromptError`."""
+        proposal = self.project(id).proposal
+        if proposal is None:
+            raise PromptError("Nothing is proposed.", hint="Ask for a change, or let Tunewright improve the prompt.")
+        changed = {name: value for name, value in edits.items() if value != getattr(proposal, name)}
+        if not changed:
+            return self.take_prompt(id, proposal)
+        self.store.add_prompt(id, proposal)  # the parent of what the person made of it
+        return self.take_prompt(id, proposal.revised(reason=f"{proposal.reason}, edited", **changed))
+
+    def dismiss(self, id: str) -> Project:
+        """Drop the proposal; the prompt stays as it is."""
+        return self.change(id, proposal=None)
 
     def restore_prompt(self, id: str, version_id: str) -> Project:
         """Make an earlier version the current one. Raises `PromptError`."""
         for stored in self.store.prompts(id):
             if stored.version.id == version_id:
-                return self.change(id, prompt=stored.version)
+                return self.change(id, prompt=stored.version, proposal=None)
         raise PromptError(f"There is no prompt version {version_id}.")
 
     def prompts(self, id: str) -> list[StoredPrompt]:
