@@ -11,16 +11,14 @@ from assistant.dialogue import wording
 from assistant.dialogue.interview import question_about
 from assistant.dialogue.mind import Act
 from assistant.dialogue.wording import Answer
-from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.profiling import Profiling
 from assistant.project import Project
+from assistant.prompt_acts import WARNING, Note, PromptActs
 from prompts.errors import TunewrightError
 from trainers.status import ENDED
 
-WARNING = "⚠️"
 _PATIENCE = 4.0  # seconds that an answer waits for the profile; some thousand rows take as long
-Note = Callable[[str, str, tuple[str, ...]], None]
 
 
 class Acts:
@@ -29,10 +27,15 @@ class Acts:
     def __init__(self, pipeline: Pipeline, note: Note) -> None:
         self._pipeline = pipeline
         self._note = note
+        self.prompt = PromptActs(pipeline, note)
         self._by_name: dict[Act, Callable[[str], Answer]] = {
             "sample": self._sample,
             "profile": self._profile,
-            "measure": self._measure,
+            "measure": self.prompt.ask_to_measure,
+            "critique": self.prompt.critique,
+            "accept": self.prompt.accept,
+            "dismiss": self.prompt.dismiss,
+            "versions": self.prompt.versions,
             "few_shot": self._few_shot,
             "recommend": self._recommend,
             "train": self._train,
@@ -48,8 +51,12 @@ class Acts:
             "skip": self._skip,
         }
 
-    def do(self, act: Act, id: str) -> Answer:
-        """Carry out an act. Raises a `TunewrightError` where it cannot be done."""
+    def do(self, act: Act, id: str, text: str = "") -> Answer:
+        """Carry out an act; `text` is the message that asked for it. Raises a `TunewrightError` where it cannot be."""
+        if act == "improve":
+            return self.prompt.ask_to_improve(id, text)
+        if act == "restore":
+            return self.prompt.restore(id, text)
         return self._by_name[act](id)
 
     def _next(self, id: str) -> Answer:
@@ -132,28 +139,6 @@ class Acts:
 
     # The prompt
 
-    def _measure(self, id: str) -> Answer:
-        measurement = self.measure(id)
-        self._pipeline.go_to(id, "Prompt")
-        return f"I ask the base model {measurement.total} dev rows. The score comes in the **Prompt** panel.", ()
-
-    def measure(self, id: str) -> Measurement:
-        """Measure the current prompt in the background; the chat tells the score when it is there."""
-        before = self._pipeline.measurements.get(id)
-        measurement = self._pipeline.start_measuring(id)
-
-        def tell(done: Measurement) -> None:
-            if done.score:
-                told = f"Prompt version `{done.prompt_id}`: {done.metric} {done.score} on the dev rows."
-                self._note(id, told, ("What do you advise?", "Add examples"))
-            elif done.error:
-                told = f"{WARNING} The prompt could not be measured. {done.error}"
-                self._note(id, told, ("Measure the prompt",))
-
-        if measurement is not before:  # else it was running already, and is told once
-            measurement.when_done(tell)
-        return measurement
-
     def _few_shot(self, id: str) -> Answer:
         project = self._pipeline.add_demonstrations(id)
         self._pipeline.go_to(id, "Prompt")
@@ -198,7 +183,10 @@ class Acts:
         )
 
     def _cancel(self, id: str) -> Answer:
-        measurement = self._pipeline.measurements.get(id)
+        search, measurement = self._pipeline.improvements.get(id), self._pipeline.measurements.get(id)
+        if search and search.running:
+            search.stop()
+            return "I stop the search; what it found so far is kept.", ()
         if measurement and measurement.running:
             measurement.stop()
             return "I stop measuring.", ()

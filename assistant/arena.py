@@ -83,7 +83,8 @@ async def ask_all(arms: Sequence[Arm], message: str, sampling: Sampling) -> Asyn
 async def _ask(state: _Round, index: int, arm: Arm, message: str, sampling: Sampling) -> None:
     begun, text, tokens, first = time.monotonic(), "", 0, None
     try:
-        async for chunk in arm.model.stream(arm.prompt.messages(message), sampling):
+        held = sampling.model_copy(update={"allowed": arm.prompt.allowed})  # it is asked as it was measured
+        async for chunk in arm.model.stream(arm.prompt.messages(message), held):
             now = time.monotonic() - begun
             first = now if first is None and chunk.text else first
             text += chunk.text

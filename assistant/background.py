@@ -6,6 +6,7 @@ Owns that life. Refuses to know what the work is.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -41,6 +42,11 @@ class Background:
         self.message = text
         if self.stopped:
             raise Stopped
+
+    def wait(self) -> None:
+        """Return once it has ended and all who asked have been told. Not for those who are told."""
+        while self.running:
+            time.sleep(0.02)
 
     def when_done(self, listener: Callable[[Self], None]) -> None:
         """Call `listener` once when it ends, however it ends; now if it has ended already."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assistant.cli_prompt import prompt
 from assistant.cli_users import user
 from prompts.errors import RunError, TunewrightError
 
@@ -26,6 +27,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+cli.add_typer(prompt, name="prompt")
 cli.add_typer(user, name="user")
 
 

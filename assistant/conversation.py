@@ -13,20 +13,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from assistant.acts import WARNING, Acts
+from assistant.acts import Acts
 from assistant.dialogue import notes, wording
 from assistant.dialogue.cautions import cautions
 from assistant.dialogue.interview import ENOUGH_ROWS
 from assistant.dialogue.keys import MASK, masked
-from assistant.dialogue.mind import COSTLY, Act, Context, Mind, Reading
+from assistant.dialogue.mind import COSTLY, Context, Mind, Reading
 from assistant.dialogue.offline import commands
 from assistant.dialogue.offline.mind import OfflineMind
 from assistant.dialogue.offline.text import READ
 from assistant.dialogue.wording import Answer
+from assistant.improving import Improving
 from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
+from assistant.prompt_acts import WARNING
 from prompts.errors import ModelError, TunewrightError
+from prompts.rewriting import Wish, wishes_in
 from trainers.data import labels_of
 from trainers.status import ENDED
 
@@ -109,17 +112,22 @@ class Conversation:
         turns = self._pipeline.store.turns(id)
         offered = _offered(turns)
         text = _meant(text, offered)
+        if text == "Measure both":
+            return self.acts.prompt.measure_both(id)
+        if wishes := _wishes(text, project):
+            return self.acts.prompt.wish(id, wishes)
         reading = self._read(id, text, project, turns[:-1], offered)
         parts = [reading.notice] if reading.notice else []
         if reading.prompt is not None:
-            return _joined([*parts, reading.reply], self._take_prompt(id, reading.prompt))
+            take = self.acts.prompt.rewrite if reading.by_model else self._take_prompt
+            return _joined([*parts, reading.reply], take(id, reading.prompt))
         if reading.examples:
             parts.append(self._tried(partial(self._take_rows, id, reading))[0])
         if reading.said or reading.inferred:
             parts.append(self._take_facts(id, reading))
         parts += self._cautioned(id, text)
         if reading.act is not None:
-            return _joined([*parts, reading.reply], self._tried(partial(self._do, id, reading.act, reading.by_model)))
+            return _joined([*parts, reading.reply], self._tried(partial(self._do, id, reading, text)))
         if reading.reply:
             return _joined([*parts, reading.reply], ("", wording.next_step(self._pipeline.project(id))[1]))
         return self._asked_back(id, text, parts, with_file)
@@ -190,12 +198,19 @@ class Conversation:
 
     # What is answered
 
-    def _do(self, id: str, act: Act, by_model: bool) -> Answer:
+    def _do(self, id: str, reading: Reading, text: str) -> Answer:
         """Carry out an act; what takes long is never done on a language model's word alone."""
-        if not by_model or act not in COSTLY:
-            return self.acts.do(act, id)
+        act = reading.act
+        assert act is not None
+        if not reading.by_model or act not in COSTLY:
+            return self.acts.do(act, id, text)
         if act == "measure":
             return "Measuring takes minutes of this machine. Shall I?", ("Measure the prompt", "Not now")
+        if act == "improve":
+            return "Searching a better prompt takes minutes of this machine. Shall I?", (
+                "Improve the prompt",
+                "Not now",
+            )
         return self.acts.do("train", id)  # says what will happen, and asks
 
     def _asked_back(self, id: str, text: str, parts: list[str], with_file: bool) -> Answer:
@@ -215,7 +230,11 @@ class Conversation:
 
     def measure(self, id: str) -> Measurement:
         """Measure the current prompt in the background; the chat tells the score when it is there."""
-        return self.acts.measure(id)
+        return self.acts.prompt.measure(id)
+
+    def improve(self, id: str, minutes: float) -> Improving:
+        """Search a better prompt in the background; the chat tells what came of it."""
+        return self.acts.prompt.improve(id, minutes)
 
     def what_will_happen(self, id: str) -> str:
         """What Start will do. Raises `DataError` without data."""
@@ -235,6 +254,20 @@ class Conversation:
         else:
             self.note(id, f"The training has ended: {status.message} {status.hint}".strip(), ("Start training",))
         return True
+
+
+def _wishes(text: str, project: Project) -> tuple[Wish, ...]:
+    """What a message wants of the prompt, where it is about that: the panel is open, or it says so.
+
+    An answer to an open question is that, and a command stays one.
+    """
+    about = project.stage == "Prompt" or project.proposal or re.search(r"\bprompt\b|\banswers?\b", text, re.I)
+    if project.prompt is None or not about or commands.act_in(text) or commands.dictated_prompt(text):
+        return ()
+    wishes = wishes_in(text)
+    asked = {"language": "language", "tone": "formal friendly simple", "must_never": "never", "rules": "always add"}
+    answered = asked.get(project.asked or "", "").split()
+    return () if any(wish.kind in answered for wish in wishes) else wishes
 
 
 def _offered(turns: list[Turn]) -> tuple[str, ...]:

@@ -91,4 +91,17 @@ def _0002_owners_and_deletion(db: Connection) -> None:
         db.execute(text(statement))
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_0001_first_tables, _0002_owners_and_deletion)
+def _0003_answers(db: Connection) -> None:
+    db.execute(
+        text(
+            "CREATE TABLE answer (project TEXT NOT NULL REFERENCES project (id), key TEXT NOT NULL, "
+            "input TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (project, key, input))"
+        )
+    )
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (
+    _0001_first_tables,
+    _0002_owners_and_deletion,
+    _0003_answers,
+)

@@ -9,23 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 from urllib.parse import urlsplit
 
 from assistant.arena import Arm, count_votes
-from assistant.databench import DataBench
 from assistant.hosts import is_here
-from assistant.measuring import Measurement, measure
 from assistant.project import Project, Vote
 from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
 from assistant.serving.engine import ServedModel
 from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
+from assistant.workshop import Workshop
 from assistant.writing import Writing, write_rows
-from prompts.chat_model import ChatModel, Sampling
+from prompts.chat_model import ChatModel
 from prompts.errors import DataError, RunError, TunewrightError
-from prompts.metrics import metric_for
 from prompts.versions import Demonstration, PromptVersion
 from prompts.writing import levelled
 from trainers import jobs
@@ -45,13 +42,12 @@ class Writer:
     host: str = ""
 
 
-class Pipeline(DataBench):
+class Pipeline(Workshop):
     """Everything a person can do, for any number of projects. Safe to call from several threads."""
 
     def __init__(self, settings: Settings, engines: EngineRoom | None = None) -> None:
         super().__init__(settings)
         self.engines = engines or EngineRoom(settings)
-        self.measurements: dict[str, Measurement] = {}
         self.writings: dict[str, Writing] = {}
         self._trials: dict[str, Trial] = {}  # by the writer's name: what a model could do once it can do again
 
@@ -107,36 +103,16 @@ class Pipeline(DataBench):
     def _writing_model(self, project: Project, say: Callable[[str], None]) -> ChatModel:
         chosen = self.settings.chat_model
         if chosen is None:
-            return cast(ChatModel, self._base_model(project, say))
+            return self.connect_base(project, say)
         key = chosen.key.get_secret_value() if chosen.key else "none"
-        return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key)
+        return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key, is_ours=False)
 
     # Prompt
 
-    def start_measuring(self, id: str) -> Measurement:
-        """Measure the current prompt on dev rows in the background. Raises where data or prompt are missing."""
-        project = self.project(id)
-        rows = self.splits(project).dev
-        if not rows or project.prompt is None:
-            raise DataError("There is nothing to measure on yet.", hint="Add data first.")
-        running = self.measurements.get(id)
-        if running and running.running:
-            return running
-        metric = metric_for(project.spec.output_format)
-        limit = max(8, self.profile(project).answer_tokens + 4)
-        self.measurements[id] = measure(
-            project.prompt, rows, metric, Sampling(max_tokens=limit), connect=lambda say: self._base_model(project, say)
-        )
-        prompt = project.prompt
+    def model_key(self, project: Project) -> str:
+        return self.engines.key(self.base(project))
 
-        def keep(done: Measurement) -> None:
-            if done.score:
-                self.store.set_score(id, prompt, metric, done.score)
-
-        self.measurements[id].when_done(keep)
-        return self.measurements[id]
-
-    def _base_model(self, project: Project, say: Callable[[str], None]) -> Any:
+    def connect_base(self, project: Project, say: Callable[[str], None]) -> ChatModel:
         base = self.base(project)
         served = ServedModel(name=base.name, prompt=project.prompt or PromptVersion())
         return self.engines.connect(base, [served], say)[0]
@@ -191,8 +167,8 @@ class Pipeline(DataBench):
             if status and status.state not in ENDED:
                 raise RunError("A training of this project is running already.", hint="Cancel it first, or wait.")
             run = jobs.create_run(self.plan(project), self.settings.paths)
-            for measurement in list(self.measurements.values()):
-                measurement.stop()  # rather than let it fail when the engine goes
+            for job in (*self.measurements.values(), *self.improvements.values()):
+                job.stop()  # rather than let it fail when the engine goes
             self.engines.stop()
             jobs.start(run)
             earlier = (*project.earlier_runs, project.run_id) if project.run_id else ()

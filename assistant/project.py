@@ -83,11 +83,17 @@ class Turn(_Record):
 
 
 class StoredPrompt(_Record):
-    """A prompt version in a project, with its score on the dev split where it was measured."""
+    """A prompt version in a project, with its score on the dev split where it was measured.
+
+    `others` are further figures of the same answers; `rows` is a hash of the rows that were asked: scores on other
+    rows, or by another metric, are not to be held against each other.
+    """
 
     version: PromptVersion
     score: Score | None = None
     metric: str = ""
+    others: dict[str, Score] = {}
+    rows: str = ""
 
 
 class ArmAnswer(_Record):

@@ -212,7 +212,8 @@ def advised_plan(situation: Situation) -> TrainingPlan:
             max_tokens=_round_up(profile.longest_tokens),
         ),
         evaluation=EvaluationPlan(
-            metric=metric_for(project.spec.output_format), max_new_tokens=max(8, profile.answer_tokens + 4)
+            metric=metric_for(project.spec.output_format, project.spec.metric),
+            max_new_tokens=max(8, profile.answer_tokens + 4),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Keeps projects, chats, prompt versions and votes in the database.
+"""Keeps projects, chats, prompt versions, answers and votes in the database.
 
 Owns what is written and asked. Refuses to know what the records mean: each is stored as the JSON of its pydantic model,
 and beside it only what is asked by. Deleted projects stay until they are purged.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,14 +16,15 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, TableClause, column, delete, insert, literal, select, table, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from assistant.answers import Answer
 from assistant.database import Database
 from assistant.project import LOCAL, Project, StoredPrompt, Turn, Vote
-from prompts.metrics import Score
 from prompts.versions import PromptVersion
 
 _PROJECT = table("project", *map(column, ("id", "touched", "record", "owner", "deleted")))
 _TURN = table("turn", *map(column, ("id", "project", "record")))
 _PROMPT = table("prompt", *map(column, ("id", "project", "version", "record")))
+_ANSWER = table("answer", *map(column, ("project", "key", "input", "record")))
 _VOTE = table("vote", *map(column, ("id", "project", "record")))
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -87,7 +89,7 @@ class Store:
         old = select(_PROJECT.c.id).where(_PROJECT.c.deleted < before)
         with self._database.writing() as db:
             gone = list(db.scalars(old))
-            for part in (_TURN, _PROMPT, _VOTE):
+            for part in (_TURN, _PROMPT, _VOTE, _ANSWER):
                 db.execute(delete(part).where(part.c.project.in_(gone)))
             db.execute(delete(_PROJECT).where(_PROJECT.c.id.in_(gone)))
         return gone
@@ -118,8 +120,9 @@ class Store:
         with self._database.writing() as db:
             db.execute(new.on_conflict_do_nothing(index_elements=["project", "version"]))
 
-    def set_score(self, project: str, version: PromptVersion, metric: str, score: Score) -> None:
-        stored = StoredPrompt(version=version, metric=metric, score=score)
+    def set_score(self, project: str, stored: StoredPrompt) -> None:
+        """Keep what a version scored, in place of an earlier score."""
+        version = stored.version
         its = (_PROMPT.c.project == project, _PROMPT.c.version == version.id)
         with self._database.writing() as db:
             db.execute(update(_PROMPT).where(*its).values(record=stored.model_dump_json()))
@@ -127,6 +130,20 @@ class Store:
     def prompts(self, project: str) -> list[StoredPrompt]:
         """All versions, the oldest first."""
         return self._records(_PROMPT, project, StoredPrompt)
+
+    def answers_of(self, project: str) -> ProjectAnswers:
+        """The answers that models gave in a project."""
+        return ProjectAnswers(self, project)
+
+    def answers(self, project: str, key: str) -> dict[str, Answer]:
+        asked = select(_ANSWER.c.input, _ANSWER.c.record).where(_ANSWER.c.project == project, _ANSWER.c.key == key)
+        with self._database.reading() as db:
+            return {row.input: Answer.model_validate_json(row.record) for row in db.execute(asked).all()}
+
+    def keep_answer(self, project: str, key: str, row: str, answer: Answer) -> None:
+        new = self._insert(_ANSWER).values(project=project, key=key, input=row, record=answer.model_dump_json())
+        with self._database.writing() as db:
+            db.execute(new.on_conflict_do_nothing(index_elements=["project", "key", "input"]))
 
     # Votes
 
@@ -142,6 +159,20 @@ class Store:
         with self._database.reading() as db:
             rows = db.execute(select(part.c.record).where(part.c.project == project).order_by(part.c.id)).all()
         return [kind.model_validate_json(row.record) for row in rows]
+
+
+@dataclass(frozen=True)
+class ProjectAnswers:
+    """A shelf for one project's answers, which go with it."""
+
+    _store: Store
+    _project: str
+
+    def answers(self, key: str) -> dict[str, Answer]:
+        return self._store.answers(self._project, key)
+
+    def keep_answer(self, key: str, row: str, answer: Answer) -> None:
+        self._store.keep_answer(self._project, key, row, answer)
 
 
 def _new_id() -> str:

@@ -92,25 +92,24 @@ async def complete_all(
     sampling: Sampling = GREEDY,
     *,
     at_once: int = 8,
-    on_done: Callable[[int], None] = lambda done: None,
+    on_reply: Callable[[int, Reply], None] = lambda index, reply: None,
 ) -> list[Reply]:
     """Answer every prompt, `at_once` of them in flight, and return the replies in order.
 
-    The first error stops the others and is raised as itself, not in a group.
+    `on_reply` gets each one's index and reply as it comes. The first error stops the others and is raised as itself,
+    not in a group.
     """
-    gate, done = asyncio.Semaphore(at_once), 0
+    gate = asyncio.Semaphore(at_once)
 
-    async def one(messages: Sequence[Message]) -> Reply:
-        nonlocal done
+    async def one(index: int, messages: Sequence[Message]) -> Reply:
         async with gate:
             reply = await complete(model, messages, sampling)
-        done += 1
-        on_done(done)
+        on_reply(index, reply)
         return reply
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(messages)) for messages in prompts]
+            tasks = [group.create_task(one(index, messages)) for index, messages in enumerate(prompts)]
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from assistant.answers import Answer
 from assistant.serving.engine import ServedModel
 from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
@@ -57,6 +58,19 @@ class ScriptedModel:
                 )
         finally:
             self.open -= 1
+
+
+class MemoryShelf:
+    """Keeps answers as long as it lives."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Answer]] = {}
+
+    def answers(self, key: str) -> dict[str, Answer]:
+        return dict(self.kept.get(key, {}))
+
+    def keep_answer(self, key: str, row: str, answer: Answer) -> None:
+        self.kept.setdefault(key, {})[row] = answer
 
 
 @dataclass

@@ -19,7 +19,7 @@ FORBIDDEN = {
 }
 # These load torch when they are imported; they run in the worker, the embedded engine or a child process.
 HEAVY = {
-    *(f"trainers.{name}" for name in ("evaluate", "generate", "measure", "modeling", "sft", "callbacks")),
+    *(f"trainers.{name}" for name in ("evaluate", "generate", "measure", "modeling", "prefixes", "sft", "callbacks")),
     "assistant.serving.embedded_server",
 }
 MOST_LINES = 400

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from prompts.chat_model import Sampling
 from prompts.errors import EngineError
 from prompts.metrics import METRICS
 from trainers.data import Example
@@ -47,7 +46,7 @@ def predict(
 
 
 def _answers(plan: TrainingPlan, rows: Sequence[Example], model: Any, tokenizer: Any, adapter: str) -> list[str]:
-    sampling = Sampling(max_tokens=plan.evaluation.max_new_tokens)
+    sampling = plan.prompt.sampling(plan.evaluation.max_new_tokens)
     requests = [Request(plan.prompt.messages(row.input), sampling, adapter) for row in rows]
     try:
         with _answering_as(model, adapter):
@@ -73,8 +72,8 @@ def _scored(plan: TrainingPlan, row: Example, base: str, tuned: str) -> Predicti
         expected=row.output,
         base=base,
         tuned=tuned,
-        base_score=metric(base, row.output),
-        tuned_score=metric(tuned, row.output),
+        base_score=metric.row(base, row.output),
+        tuned_score=metric.row(tuned, row.output),
     )
 
 

@@ -1,7 +1,7 @@
 """Generating several replies in one batch, each row bound to its own adapter by name. Imports torch.
 
-Owns batched decoding with per-row adapter, length, sampling, streaming and stopping. Refuses to know HTTP, queues
-and metrics: the embedded engine and the evaluation both stand on this.
+Owns batched decoding with per-row adapter, length, sampling, constraint, streaming and stopping. Refuses to know HTTP,
+queues and metrics: the embedded engine and the evaluation both stand on this.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from transformers import LogitsProcessor, StoppingCriteria, TemperatureLogitsWar
 
 from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError
+from trainers.constrain import Constraint, Constraints
+from trainers.prefixes import Prefixes
 
 BASE = "__base__"  # PEFT's name for "no adapter" in a mixed batch
+_FACTORY = "_tunewright_constraints"
 # Other inits (PiSSA, OLoRA, LoftQ ...) change the base's weights when the adapter is put on.
 _HARMLESS_INITS = (True, False, "gaussian", "eva", "orthogonal")
 # LoRA's variants that a mixed batch refuses or, as modules_to_save behind another adapter, leaves out without a word.
@@ -55,11 +58,19 @@ class Request:
     finish_reason: str = field(default="", init=False)
 
 
-def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_context: int | None = None) -> None:
+def generate(
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    *,
+    max_context: int | None = None,
+    prefixes: Prefixes | None = None,
+) -> None:
     """Fill `text`, `tokens` and `finish_reason` of each request, all in one batch.
 
-    `model` is a base model (then every adapter must be BASE) or a PeftModel that holds the named adapters. Raises
-    `EngineError` where a prompt does not fit `max_context` tokens (default: the model's own limit).
+    `model` is a base model (then every adapter must be BASE) or a PeftModel that holds the named adapters. `prefixes`
+    keeps what rows begin with from batch to batch. Raises `EngineError` where a prompt does not fit `max_context`
+    tokens (default: the model's own limit).
     """
     limit = max_context or model.config.max_position_embeddings
     encoded = [_encode(tokenizer, request.messages) for request in requests]
@@ -70,18 +81,24 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_con
                 f"but the model takes {limit} in all.",
                 hint="Shorten the prompt or the reply.",
             )
-    rows = _Rows(requests, tokenizer, _stop_ids(model, tokenizer))
+    stops = _stop_ids(model, tokenizer)
+    constraints = _constraints(model, tokenizer, requests, stops)
+    rows = _Rows(requests, tokenizer, stops, constraints)
     named = _bind(model, [request.adapter for request in requests])
     model.eval()  # a mixed batch of adapters is only allowed in eval mode
     with torch.inference_mode():
         speaker, batch = _inputs(model, tokenizer, encoded, requests[0].adapter)
+        if speaker is model and len({request.adapter for request in requests}) == 1:
+            batch |= _shared(
+                Prefixes() if prefixes is None else prefixes, model, tokenizer, encoded, requests[0].adapter, named
+            )
         speaker.generate(
             **batch,
             **named,
             max_new_tokens=max(request.sampling.max_tokens for request in requests),
             **_drawing(requests),
             repetition_penalty=1.0,  # some models' own files say otherwise; greedy means greedy, on both engines
-            logits_processor=[_PerRowSampling(requests)],
+            logits_processor=[_Permitted(requests, constraints), _PerRowSampling(requests)],
             stopping_criteria=[rows],
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=None,  # rows end in the stopping criterion, which also knows each row's own limit
@@ -106,6 +123,33 @@ def _inputs(model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str) 
     start = torch.tensor([[widest - len(row)] for row in rows], device=embeds.device)
     mask = (torch.arange(widest, device=embeds.device) >= start).long()
     return base, {"inputs_embeds": embeds, "attention_mask": mask}
+
+
+def _shared(
+    prefixes: Prefixes, model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str, named: dict[str, list[str]]
+) -> dict[str, Any]:
+    """The inputs with what the rows have in common computed already; padding then stands between that and the rest."""
+    length, cache = prefixes.shared(model, encoded, adapter, named)
+    if not length:
+        return {}
+    rest = tokenizer.pad({"input_ids": [ids[length:] for ids in encoded]}, padding_side="left", return_tensors="pt")
+    start = torch.tensor([encoded[0][:length]] * len(encoded))
+    return {
+        "input_ids": torch.cat([start, rest["input_ids"]], dim=1).to(model.device),
+        "attention_mask": torch.cat([torch.ones_like(start), rest["attention_mask"]], dim=1).to(model.device),
+        "past_key_values": cache,
+    }
+
+
+def _constraints(model: Any, tokenizer: Any, requests: Sequence[Request], stops: set[int]) -> list[Constraint | None]:
+    """What holds each row, None where nothing does."""
+    if not any(request.sampling.allowed for request in requests):
+        return [None] * len(requests)
+    factory = getattr(tokenizer, _FACTORY, None)  # made once for a tokenizer: it takes up to a second
+    if factory is None:
+        factory = Constraints(tokenizer, model.get_output_embeddings().weight.shape[0], stops)
+        setattr(tokenizer, _FACTORY, factory)
+    return [factory.of(allowed) if (allowed := request.sampling.allowed) else None for request in requests]
 
 
 def _drawing(requests: Sequence[Request]) -> dict[str, Any]:
@@ -159,9 +203,16 @@ def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
 class _Rows(StoppingCriteria):
     """Streams each row's new token, and says which rows are done. Called by `generate` after every step."""
 
-    def __init__(self, requests: Sequence[Request], tokenizer: Any, stop_ids: set[int]) -> None:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        tokenizer: Any,
+        stop_ids: set[int],
+        constraints: Sequence[Constraint | None],
+    ) -> None:
         self._requests = requests
         self._stop_ids = stop_ids
+        self._constraints = constraints
         self._tokenizer = tokenizer.backend_tokenizer
         self._decoders = [DecodeStream(skip_special_tokens=True) for _ in requests]
 
@@ -187,8 +238,33 @@ class _Rows(StoppingCriteria):
         if piece:
             request.text += piece
             request.on_text(piece)
-        if request.tokens >= request.sampling.max_tokens:
+        constraint = self._constraints[index]
+        if constraint:
+            constraint.take(token)
+        if constraint and constraint.complete:
+            request.finish_reason = "stop"
+        elif request.tokens >= request.sampling.max_tokens:
             request.finish_reason = "length"
+
+
+class _Permitted(LogitsProcessor):
+    """Leaves each row that is held to something the tokens that it may go on with."""
+
+    def __init__(self, requests: Sequence[Request], constraints: Sequence[Constraint | None]) -> None:
+        self._requests, self._constraints = requests, constraints
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        held = [i for i, c in enumerate(self._constraints) if c and not self._requests[i].finish_reason]
+        if not held:
+            return scores
+        scores = scores.clone()
+        for index in held:
+            constraint = self._constraints[index]
+            assert constraint is not None
+            permitted = torch.from_numpy(constraint.permitted()[: scores.shape[1]]).to(scores.device)
+            scores[index, : len(permitted)].masked_fill_(~permitted, -torch.inf)
+            scores[index, len(permitted) :] = -torch.inf
+        return scores
 
 
 class _PerRowSampling(LogitsProcessor):

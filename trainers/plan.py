@@ -51,7 +51,7 @@ class Optimization(_Part):
 
 
 class EvaluationPlan(_Part):
-    """How base and tuned model are compared on the test split: greedy, unconstrained."""
+    """How base and tuned model are compared on the test split: greedy, and held to what the prompt allows."""
 
     metric: str = Field("exact match", description=f"One of: {', '.join(METRICS)}")
     max_new_tokens: int = Field(24, ge=1, le=8192)

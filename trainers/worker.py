@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from prompts.errors import ModelError, RunError, TunewrightError
-from prompts.metrics import compare, summarize
+from prompts.metrics import COMPANIONS, METRICS
 from trainers.hardware import choose_compute
 from trainers.models import resolve
 from trainers.paths import default_paths
@@ -84,17 +84,19 @@ def _evaluate(
 
     say("evaluating", task)
     predictions = predict(plan, test, model, tokenizer, _ADAPTER, on_progress)
-    base = [prediction.base_score for prediction in predictions]
-    tuned = [prediction.tuned_score for prediction in predictions]
+    metric = METRICS[plan.evaluation.metric]
+    base = [prediction.base for prediction in predictions]
+    tuned = [prediction.tuned for prediction in predictions]
+    expected = [prediction.expected for prediction in predictions]
     report = EvaluationReport(
-        metric=plan.evaluation.metric,
-        base=summarize(base),
-        tuned=summarize(tuned),
-        comparison=compare(base, tuned),
+        metric=metric.name,
+        base=metric.score(base, expected),
+        tuned=metric.score(tuned, expected),
+        comparison=metric.compare(base, tuned, expected),
         prompt_id=plan.prompt.id,
         base_model=base_name,
         seed=plan.data.seed,
-        labels=by_label(predictions) if plan.evaluation.metric == "exact match" else (),
+        labels=by_label(predictions) if metric.name in COMPANIONS["label"] else (),
         train_rows=len(run.split("train")),
         train_tokens=run.written_status().tokens,
         train_seconds=train_seconds,

@@ -59,6 +59,12 @@ ACT_MEANINGS: dict[Act, str] = {
     "back": "undo the last change of the task",
     "restart": "forget the task and begin anew",
     "skip": "leave the open question unanswered",
+    "improve": "search a better prompt by itself; takes minutes",
+    "critique": "say what is wrong with the prompt",
+    "accept": "take the version of the prompt that was proposed",
+    "dismiss": "keep the prompt as it is, not the proposed version",
+    "versions": "list the versions of the prompt and compare them",
+    "restore": "go back to an earlier version of the prompt",
 }
 
 _INSTRUCTIONS = """\

@@ -28,8 +28,9 @@ HELP = (
     "(CSV, JSON, Excel, Parquet), or rows pasted here as `input -> answer`. I write a first prompt, measure it, say "
     "whether training is worth it and what it costs, train, and put the base and the tuned model side by side.\n\n"
     "- At any point: `why?`, `skip`, `go back`, `start over`.\n"
-    "- For the work: `prompt: ...` sets the prompt, `look at the data`, `measure it`, `what do you advise?`, "
-    "`start training`, `compare`.\n"
+    "- For the work: `prompt: ...` sets the prompt, `look at the data`, `measure it`, "
+    "`improve the prompt`, `what do you advise?`, `start training`, `compare`.\n"
+    "- For the prompt: `shorter`, `in German`, `always JSON`, `never ...`, `accept`, `versions`, `restore`.\n"
     "- Ask me about fine-tuning: `what is LoRA?`, `how much data do I need?`\n\n"
     "**What I cannot do:** pictures, sound and video; forecasts; look things up on the web; delete anything from here. "
     "Everything I note can be changed in the panels at the right."
@@ -129,7 +130,7 @@ def next_step(project: Project) -> Answer:
             (SAMPLE, "What do you advise?"),
         )
     if project.run_id is None:
-        return "What next?", ("Measure the prompt", "What do you advise?", "Start training")
+        return "What next?", ("Measure the prompt", "Improve the prompt", "What do you advise?", "Start training")
     return "What next?", ("Compare side by side", "Show the report")
 
 

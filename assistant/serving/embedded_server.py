@@ -19,21 +19,23 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 from peft import PeftConfig, PeftModel, PeftModelForCausalLM
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from prompts.allowed import Allowed
 from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError, TunewrightError
 from trainers.generate import BASE, Request, can_share_batch, generate
 from trainers.hardware import Compute
 from trainers.modeling import load_base, load_tokenizer
+from trainers.prefixes import Prefixes
 
 _LOG = logging.getLogger("uvicorn.error")
 _BATCH = 16
@@ -51,6 +53,7 @@ class Lane:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.lock = threading.Lock()  # adapters are added between batches, never within one
+        self.prefixes = Prefixes()
         self._tokenizer = tokenizer
         self._queue: queue.Queue[Job] = queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
@@ -62,6 +65,7 @@ class Lane:
     def close(self) -> None:
         """Let go of the model. What is still queued gets an error."""
         with self.lock:
+            self.prefixes.clear()
             self.model = None
 
     def _work(self) -> None:
@@ -78,7 +82,7 @@ class Lane:
         try:
             if self.model is None:
                 raise EngineError("This model was unloaded.", hint="Load it again.")
-            generate(self.model, self._tokenizer, [request for request, _ in jobs])
+            generate(self.model, self._tokenizer, [request for request, _ in jobs], prefixes=self.prefixes)
         except Exception as caught:
             error = caught
             if len(jobs) > 1 and not any(request.tokens for request, _ in jobs):
@@ -146,6 +150,7 @@ class Server:
         # An adapter that does not fit fails half way in and leaves its base changed. So it is first put on a skeleton.
         attach(_skeleton(self._folder), path, adapter)
         with self._shared.lock:
+            self._shared.prefixes.clear()
             self._shared.model = attach(self._shared.model, path, adapter)
         return self._shared, adapter
 
@@ -160,6 +165,7 @@ class Server:
                 lane.close()
                 return
             with lane.lock:
+                lane.prefixes.clear()
                 lane.model = _without(lane.model, adapter)
 
 
@@ -210,6 +216,26 @@ def _without(model: Any, adapter: str) -> Any:
     return model
 
 
+class Structured(BaseModel):
+    """vLLM's `structured_outputs`, as far as it is understood here; anything else in it is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: tuple[str, ...] = ()
+    json_: dict[str, Any] | str | None = Field(None, alias="json")
+
+
+class ResponseFormat(BaseModel):
+    """OpenAI's `response_format`; of types other than `json_schema` only `text` asks for nothing."""
+
+    type: Literal["text", "json_schema"]
+    json_schema: dict[str, Any] = {}
+
+
+def as_json(schema: dict[str, Any] | str) -> str:
+    return schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False)
+
+
 class ChatBody(BaseModel):
     """The part of OpenAI's chat completion request that is understood here."""
 
@@ -220,10 +246,25 @@ class ChatBody(BaseModel):
     temperature: float = 1.0
     top_p: float = 1.0
     stream: bool = False
+    structured_outputs: Structured | None = None
+    response_format: ResponseFormat | None = None
 
     def sampling(self) -> Sampling:
         limit = self.max_completion_tokens or self.max_tokens or 256
-        return Sampling(max_tokens=limit, temperature=self.temperature, top_p=self.top_p)
+        return Sampling(max_tokens=limit, temperature=self.temperature, top_p=self.top_p, allowed=self._allowed())
+
+    def _allowed(self) -> Allowed | None:
+        """What the reply is held to, in vLLM's words or in OpenAI's."""
+        held = self.structured_outputs or Structured()
+        schema = held.json_ or (self.response_format.json_schema.get("schema") if self.response_format else None)
+        if not held.choice and schema is None:
+            return None
+        try:
+            return Allowed(choices=held.choice, json_schema="" if schema is None else as_json(schema))
+        except ValueError as error:
+            raise EngineError(
+                f"The reply cannot be held to this: {error}.", hint="Give choices or a schema."
+            ) from error
 
 
 class AdapterBody(BaseModel):
@@ -260,7 +301,7 @@ def build_app(server: Server) -> FastAPI:
 
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatBody) -> JSONResponse | StreamingResponse:
-        events = _run(*server.lane(body.model), body)
+        events = _run(*server.lane(body.model), body, body.sampling())
         if body.stream:
             return StreamingResponse(_as_sse(events), media_type="text/event-stream")
         return await _whole(events)
@@ -268,7 +309,7 @@ def build_app(server: Server) -> FastAPI:
     return app
 
 
-async def _run(lane: Lane, adapter: str, body: ChatBody) -> AsyncIterator[dict[str, Any]]:
+async def _run(lane: Lane, adapter: str, body: ChatBody, sampling: Sampling) -> AsyncIterator[dict[str, Any]]:
     """The events of one reply, in OpenAI's chunk shape; the last one has the usage, or there is one with an error."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
     gone = threading.Event()
@@ -278,7 +319,7 @@ async def _run(lane: Lane, adapter: str, body: ChatBody) -> AsyncIterator[dict[s
 
     request = Request(
         messages=body.messages,
-        sampling=body.sampling(),
+        sampling=sampling,
         adapter=adapter,
         on_text=put,
         on_end=lambda: put(request),

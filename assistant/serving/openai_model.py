@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assistant.hosts import is_here
+from prompts.allowed import Allowed
 from prompts.chat_model import GREEDY, Chunk, Message, Sampling
 from prompts.errors import EngineError
 
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenAIModel:
-    """The model `name` behind `url` (which ends in /v1)."""
+    """The model `name` behind `url` (which ends in /v1).
+
+    Our own engines speak vLLM's `structured_outputs`. Others (`is_ours` False) are held to a schema by OpenAI's
+    `response_format`; they have no word for choices, so that these are only asked for by the prompt.
+    """
 
     name: str
     url: str
     api_key: str = "none"
+    is_ours: bool = True
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> AsyncIterator[Chunk]:
         """Stream a reply. Raises `EngineError` where the server fails or refuses."""
@@ -42,6 +48,7 @@ class OpenAIModel:
                     top_p=sampling.top_p,
                     stream=True,
                     stream_options={"include_usage": True},
+                    extra_body=self._held_to(sampling.allowed),
                 )
                 async for event in events:
                     yield _chunk(event)
@@ -49,6 +56,21 @@ class OpenAIModel:
             raise EngineError(f"The server at {self.url} does not answer.", hint="Start the engine again.") from error
         except OpenAIError as error:
             raise EngineError(f"{self.name}: {_reason(error)}") from error
+
+    def _held_to(self, allowed: Allowed | None) -> dict[str, Any] | None:
+        """The part of the request that says what the reply may be."""
+        if allowed is None or (allowed.choices and not self.is_ours):
+            return None
+        if allowed.choices:
+            return {"structured_outputs": {"choice": list(allowed.choices)}}
+        if self.is_ours:
+            return {"structured_outputs": {"json": allowed.schema_object}}
+        return {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": allowed.schema_object},
+            }
+        }
 
     def _client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient

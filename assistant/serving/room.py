@@ -47,6 +47,11 @@ class EngineRoom:
         """The engine, where one runs."""
         return self._engine if self._engine and self._engine.running else None
 
+    def key(self, base: LocalModel) -> str:
+        """What the base model's answers depend on beside prompt and input: engine, dtype, weights. Starts nothing."""
+        compute = choose_compute(self._settings.paths.cache)
+        return f"{'vLLM' if self._vllm else 'embedded'} {compute.device} {compute.dtype} {base.folder}"
+
     def connect(
         self, base: LocalModel, models: list[ServedModel], on_progress: Callable[[str], None] = lambda text: None
     ) -> list[ChatModel]:

@@ -20,6 +20,8 @@ from trainers.paths import PYTHON
 
 # vLLM takes only these as --max-lora-rank.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# llguidance, as in the embedded engine; a model that may write white space as it likes fills its answer with it.
+_STRUCTURED = {"backend": "guidance", "disable_any_whitespace": True}
 _MAX_CONTEXT = 4096
 # vLLM 0.32's CPU kernels mark a row without adapter by slot -1 and then read the last slot (`torch_ops/lora_ops.py`),
 # so that the base answers as the adapter in there. Slots are filled in order and unloading empties none: with one slot
@@ -74,6 +76,7 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
             "--max-cpu-loras": str(max(8, slots)),
             # Both engines draw by what they are asked alone. The model's own file stays in use for its end tokens.
             "--override-generation-config": json.dumps(_NEUTRAL),
+            "--structured-outputs-config": json.dumps(_STRUCTURED),
             **({} if on_cpu else {"--gpu-memory-utilization": "0.85"}),
         }
         module = [*PYTHON, "vllm.entrypoints.openai.api_server"]

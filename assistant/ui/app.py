@@ -59,8 +59,8 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                     steps.append(step)
         status = _StatusBar(desk)
         panels: list[Panel] = [
-            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].measuring,
-            built["Data"].review, built["Data"].writing, status
+            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].versions,
+            built["Prompt"].improving, built["Prompt"].comparing, built["Data"].review, built["Data"].writing, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

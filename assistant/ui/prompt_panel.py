@@ -1,4 +1,8 @@
-"""The Prompt panel: the current version, its measured score against earlier ones, and what the model will see."""
+"""The Prompt panel: write a version, read what is remarked, and decide on what is proposed.
+
+Owns the editor, the remarks under it and the proposal above it. Versions, scores and comparison are in the versions
+panel, the search is in the improve panel.
+"""
 
 from __future__ import annotations
 
@@ -6,152 +10,161 @@ from collections.abc import Hashable
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
-from assistant.project import Project, StoredPrompt
-from assistant.ui import html
+from assistant.project import Project
+from assistant.ui import html, prompt_cards
+from assistant.ui.findings import LISTEN
+from assistant.ui.improve_panel import ImprovePanel
 from assistant.ui.panel import Desk, guarded
-from prompts.lint import read_prompt
-from prompts.versions import DEFAULT_TEMPLATE
-from trainers.data import labels_of
+from assistant.ui.versions_panel import VersionsPanel
+from prompts.diff import side_by_side, summary
+from prompts.errors import TunewrightError
+from prompts.versions import DEFAULT_TEMPLATE, PromptVersion
 
 
 class PromptPanel:
-    """Edit, measure, compare and restore prompt versions."""
+    """Write, read the remarks, and accept or dismiss what is proposed."""
 
     waits_for = "splits"
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        with gr.Row():
-            with gr.Column(scale=3):
-                self._system = gr.Textbox(label="System prompt", lines=4, elem_id="system-prompt")
-                self._template = gr.Textbox(label="The person's turn", info="Jinja; {{ input }} is the row's input")
-                self._remarks = gr.HTML()
+        with gr.Group(visible=False, elem_id="proposal") as self._proposal:
+            self._diff = gr.HTML(elem_id="proposal-diff")
+            with gr.Accordion("Edit it before you accept", open=False):
+                self._new_system = gr.Textbox(label="System prompt", lines=4, elem_id="proposal-system")
+                self._new_template = gr.Textbox(label="The person's turn")
+            with gr.Row():
+                accept = gr.Button("Accept", variant="primary", elem_id="proposal-accept")
+                both = gr.Button("Measure both", elem_id="proposal-measure")
+                dismiss = gr.Button("Keep mine", elem_id="proposal-dismiss")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=300):
+                self._system = gr.Textbox(label="System prompt", lines=5, elem_id="system-prompt")
+                self._template = gr.Textbox(
+                    label="The person's turn", info="Jinja; {{ input }} is the row's input", elem_id="prompt-template"
+                )
+                self._held = gr.Checkbox(label="Hold every answer to what is allowed", elem_id="prompt-held")
                 with gr.Row():
-                    save = gr.Button("Save version", variant="primary")
-                    few = gr.Button("Add 4 examples")
-                    clear = gr.Button("Remove examples")
-            with gr.Column(scale=2):
-                self._versions = gr.Dropdown([], label="Versions", interactive=True)
-                self._scores = gr.HTML()
-                with gr.Row():
-                    measure = gr.Button("Measure on dev rows", scale=3)
-                    stop = gr.Button("Stop", scale=1, min_width=70)
-                self._progress = gr.HTML()
+                    save = gr.Button("Save version", variant="primary", min_width=120)
+                    few = gr.Button("Add 4 examples", min_width=120)
+                    self._clear = gr.Button("Remove examples", min_width=120)
+                self._remarks = gr.HTML(elem_id="prompt-remarks", js_on_load=LISTEN)
+            with gr.Column(scale=6, min_width=360):
+                self.versions = VersionsPanel(desk)
+        self.improving = ImprovePanel(desk)
+        self.comparing = self.versions.comparison()
+        with gr.Accordion("Solved examples that are shown before the input", open=False) as self._shown:
+            self._demonstrations = gr.HTML()
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
             self._seen = gr.HTML()
-        with gr.Accordion("Answers of the last measurement, wrong ones first", open=False):
-            self._answers = gr.Dataframe(headers=["input", "expected", "answer", "score"], interactive=False, wrap=True)
         self.outputs: list[Any] = [
-            self._system, self._template, self._remarks, self._versions, self._scores, self._seen
+            self._proposal, self._diff, self._new_system, self._new_template, self._system, self._template, self._held,
+            self._clear, self._remarks, self._shown, self._demonstrations, self._seen
         ]  # fmt: skip
-        self.measuring = MeasuringPanel(desk, [self._progress, self._answers])
-        id = desk.project_id
-        desk.then_redraw(save.click(desk.edits(self._save), [id, self._system, self._template], None))
+        id, written = desk.project_id, [self._system, self._template, self._held]
+        desk.then_redraw(save.click(desk.edits(self._save), [id, *written], None))
         desk.then_redraw(few.click(desk.edits(self._add_examples), [id], None))
-        desk.then_redraw(clear.click(desk.edits(self._remove_examples), [id], None))
-        desk.then_redraw(self._versions.input(desk.edits(self._restore), [id, self._versions], None))
-        desk.then_redraw(measure.click(guarded(self._measure), [id, self._system, self._template], None))
-        stop.click(self._stop, [id], None)
+        desk.then_redraw(self._clear.click(desk.edits(self._remove_examples), [id], None))
+        # What is typed is read as soon as the field is left; nothing needs to be saved for that.
+        for field in (self._system, self._template):
+            field.blur(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
+        self._held.input(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
+        desk.then_redraw(self._remarks.click(desk.edits(self._suggest), [id, *written], None))
+        edited = [id, self._new_system, self._new_template]
+        desk.then_redraw(accept.click(desk.edits(self._accept), edited, None))
+        desk.then_redraw(dismiss.click(desk.edits(desk.pipeline.dismiss), [id], None))
+        desk.then_redraw(both.click(guarded(self._measure_both), [id], None))
+        self.versions.measures(desk.edits(self._save), written)
 
     def signature(self, project: Project) -> Hashable:
-        stored = self._desk.pipeline.prompts(project.id)
-        current = project.prompt.id if project.prompt else None
-        scored = tuple(s.version.id for s in stored if s.score)
-        return (current, len(stored), scored, project.data.model_dump_json() if project.data else None)
+        return (
+            project.prompt,
+            project.proposal,
+            project.spec.model_dump_json(),
+            project.data.model_dump_json() if project.data else None,
+        )
 
     def draw(self, project: Project) -> list[Any]:
         prompt, pipeline = project.prompt, self._desk.pipeline
         if prompt is None:
             waiting = html.empty("The first prompt comes once the task is known. You can also write one here.")
-            return ["", DEFAULT_TEMPLATE, waiting, gr.update(choices=[], value=None), "", ""]
-        stored = pipeline.prompts(project.id)
-        labels = labels_of(pipeline.examples(project)) if project.data else project.spec.labels
-        remarks = read_prompt(prompt, labels=labels, output_format=project.spec.output_format)
-        shown = [("warning", remark.text) for remark in remarks]
-        if prompt.demonstrations:
-            shown.append(("info", f"{len(prompt.demonstrations)} solved examples are shown before the input."))
-        seen = html.rows_as_seen(pipeline.rendered_rows(project, 3)) if project.data else ""
-        choices = [(_title(s), s.version.id) for s in reversed(stored)]
+            hidden = gr.update(visible=False)
+            return [hidden, "", "", "", "", DEFAULT_TEMPLATE, hidden, hidden, waiting, hidden, "", ""]
+        allowed = prompt.allowed or pipeline.can_hold_to(project)
+        held = gr.update(
+            visible=allowed is not None,
+            value=prompt.allowed is not None,
+            label=f"Hold every answer to {allowed.told}" if allowed else "",
+        )
+        shown = len(prompt.demonstrations)
         return [
+            *self._proposed(project),
             prompt.system,
             prompt.template,
-            html.notes(shown or [("good", "Nothing to remark.")]),
-            gr.update(choices=choices, value=prompt.id),
-            _bars(stored),
-            seen,
+            held,
+            gr.update(visible=bool(shown)),
+            prompt_cards.remarks(pipeline.remarks(project, prompt), prompt),
+            gr.update(visible=bool(shown), label=f"{shown} solved examples are shown before the input"),
+            prompt_cards.demonstrations(prompt),
+            html.rows_as_seen(pipeline.rendered_rows(project, 3)) if project.data else "",
         ]
 
-    def _save(self, id: str, system: str, template: str) -> None:
-        before = self._desk.pipeline.project(id).prompt
-        after = self._desk.pipeline.save_prompt(
-            id, system=system, template=template, reason="edited in the panel"
-        ).prompt
-        if after and (before is None or after.id != before.id):
-            self._desk.conversation.note(
-                id, f"From the Prompt panel: the prompt is now version `{after.id}`.", ("Measure the prompt",)
-            )
+    def _proposed(self, project: Project) -> list[Any]:
+        """The proposal beside the current version, where there is one."""
+        proposal, current = project.proposal, project.prompt or PromptVersion()
+        if proposal is None:
+            return [gr.update(visible=False), "", "", ""]
+        words = prompt_cards.proposal(proposal, summary(current, proposal))
+        beside = prompt_cards.diff(side_by_side(current, proposal), f"yours, {current.id}", f"proposed, {proposal.id}")
+        return [gr.update(visible=True), words + beside, proposal.system, proposal.template]
+
+    # Writing
+
+    def _draft(self, project: Project, system: str, template: str, held: bool) -> PromptVersion:
+        """What stands in the editor, as a version that is not kept yet. Raises `PromptError`."""
+        current = project.prompt or PromptVersion()
+        allowed = (current.allowed or self._desk.pipeline.can_hold_to(project)) if held else None
+        return current.revised(reason="edited in the panel", system=system, template=template, allowed=allowed)
+
+    def _save(self, id: str, system: str, template: str, held: bool) -> None:
+        pipeline = self._desk.pipeline
+        project = pipeline.project(id)
+        draft = self._draft(project, system, template, held)
+        if project.prompt is None or draft.id != project.prompt.id:
+            pipeline.take_prompt(id, draft)
+            told = f"From the Prompt panel: the prompt is now version `{draft.id}`."
+            self._desk.conversation.note(id, told, ("Measure the prompt",))
 
     def _add_examples(self, id: str) -> None:
         self._desk.pipeline.add_demonstrations(id)
 
     def _remove_examples(self, id: str) -> None:
-        prompt = self._desk.pipeline.project(id).prompt
-        if prompt:
-            self._desk.pipeline.save_prompt(
-                id, system=prompt.system, template=prompt.template, demonstrations=(), reason="without examples"
-            )
+        self._desk.pipeline.save_prompt(id, demonstrations=(), reason="without examples")
 
-    def _restore(self, id: str, version: str) -> None:
-        self._desk.pipeline.restore_prompt(id, version)
-        self._desk.conversation.note(id, f"From the Prompt panel: back to version `{version}`.")
+    # Reading
 
-    def _measure(self, id: str, system: str, template: str) -> None:
-        self._save(id, system, template)  # what is on the screen is what is measured
-        self._desk.conversation.measure(id)
+    def _read(self, id: str, system: str, template: str, held: bool) -> str:
+        """Remarks on what stands in the editor."""
+        project = self._desk.pipeline.project(id)
+        try:
+            draft = self._draft(project, system, template, held)
+        except TunewrightError as error:
+            return html.notes([("error", str(error))])
+        return prompt_cards.remarks(self._desk.pipeline.remarks(project, draft), draft)
 
-    def _stop(self, id: str) -> None:
-        measurement = self._desk.pipeline.measurements.get(id)
-        if measurement:
-            measurement.stop()
+    def _suggest(self, id: str, system: str, template: str, held: bool, event: gr.EventData) -> None:
+        """Propose what a remark suggests for what stands in the editor, which is kept first."""
+        self._save(id, system, template, held)
+        self._desk.pipeline.suggest(id, int(event._data["key"]))
 
+    # Deciding
 
-class MeasuringPanel:
-    """The part of the Prompt panel that moves while a measurement runs."""
+    def _accept(self, id: str, system: str, template: str) -> None:
+        project = self._desk.pipeline.accept(id, system=system, template=template)
+        assert project.prompt is not None
+        told = f"From the Prompt panel: you accepted version `{project.prompt.id}`."
+        self._desk.conversation.note(id, told, ("Measure the prompt",))
 
-    def __init__(self, desk: Desk, outputs: list[Any]) -> None:
-        self._desk = desk
-        self.outputs = outputs
-
-    def signature(self, project: Project) -> Hashable:
-        found = self._desk.pipeline.measurements.get(project.id)
-        return (found.prompt_id, found.done, found.message, found.error, found.running) if found else None
-
-    def draw(self, project: Project) -> list[Any]:
-        found = self._desk.pipeline.measurements.get(project.id)
-        if found is None:
-            return ["", None]
-        if found.error:
-            return [html.notes([("error", found.error)]), None]
-        if found.running:
-            return [html.progress(found.done / found.total, found.message or "Getting ready"), gr.skip()]
-        if found.score is None:
-            return [html.notes([("info", found.message)]), None]
-        rows = sorted(found.answers, key=lambda answer: answer[2])
-        table = pd.DataFrame(
-            [[row.input, row.output, answer, score] for row, answer, score in rows],
-            columns=["input", "expected", "answer", "score"],
-        )
-        return [html.notes([("good", f"{found.metric} of version {found.prompt_id}: {found.score}.")]), table]
-
-
-def _title(stored: StoredPrompt) -> str:
-    score = f" · {stored.score.value:.0%}" if stored.score else ""
-    return f"{stored.version.id} · {stored.version.reason}{score}"
-
-
-def _bars(stored: list[StoredPrompt]) -> str:
-    scored = [s for s in stored if s.score]
-    rows = [(s.version.id, s.score.value, s.score.low, s.score.high, str(s.score)) for s in scored if s.score]
-    return html.intervals(rows) if rows else html.empty("No version was measured yet.")
+    def _measure_both(self, id: str) -> None:
+        self._desk.pipeline.measure_both(id)

@@ -108,7 +108,7 @@ def _defaults(spec: TaskSpec) -> dict[str, str]:
     held = {
         "base_model": f"{EMBEDDED} ({next(e.name for e in catalogue() if e.ref == EMBEDDED)})",
         "device": str(detect()),
-        "metric": metric_for(spec.output_format),
+        "metric": metric_for(spec.output_format, spec.metric),
     }
     return {field: value for field, value in held.items() if not getattr(spec, field)}
 

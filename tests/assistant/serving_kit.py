@@ -6,12 +6,14 @@ The references are made with the libraries' plainest calls, one prompt at a time
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assistant.serving.engine import Engine, ServedModel
+from prompts.allowed import Allowed, allowed_for
 from prompts.chat_model import Message, Reply, Sampling, complete
 from prompts.versions import PromptVersion
 from tests.tiny import build_tiny_model
@@ -145,3 +147,20 @@ def _soft_prompt(adapter: Path) -> Any:
     from safetensors.torch import load_file
 
     return load_file(adapter / "adapter_model.safetensors").get("prompt_embeddings")
+
+
+def assert_held(engine: Engine, *names: str) -> None:
+    """Each of these models answers within what is allowed, as the request says."""
+    choices = Allowed(choices=("billing", "delivery problem"))
+    shape = allowed_for([], ['{"urgent": true, "size": "small"}'])
+    schema = (
+        shape.schema_object | {"properties": {"urgent": {"type": "boolean"}, "size": {"enum": ["s", "m"]}}}
+        if shape
+        else {}
+    )
+    for name in names:
+        label = ask(engine, name, "hello", Sampling(max_tokens=24, allowed=choices))
+        assert label.text in choices.choices and label.finish_reason == "stop"
+        held = Allowed(json_schema=json.dumps(schema))
+        found = json.loads(ask(engine, name, "hello", Sampling(max_tokens=60, allowed=held)).text)
+        assert set(found) == {"urgent", "size"} and found["size"] in ("s", "m")

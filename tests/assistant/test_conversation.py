@@ -13,7 +13,7 @@ import pytest
 
 from assistant.conversation import Conversation
 from assistant.pipeline import Pipeline
-from assistant.project import Project, Stage, Turn
+from assistant.project import Project, Stage, StoredPrompt, Turn
 from prompts.errors import EngineError
 from prompts.metrics import Score
 from tests.assistant.journey import begin_project, measured, open_pipeline, pretend_run
@@ -120,7 +120,7 @@ def test_from_ones_own_words_and_file_to_a_prompt(chat: Chat, tickets: Path) -> 
     assert "**tickets.csv**: 90 examples" in answer.text
     assert "I did not find" not in answer.text
     assert chat.turns[-2].text == "here are my tickets\n📎 tickets.csv"
-    assert answer.options == ("Measure the prompt", "What do you advise?", "Start training")
+    assert answer.options == ("Measure the prompt", "Improve the prompt", "What do you advise?", "Start training")
 
     answer = chat.say("prompt: Name the team, nothing else.")
     assert chat.project.prompt is not None
@@ -232,7 +232,7 @@ def test_the_score_is_told_once_however_often_it_was_asked_for(chat: Chat, ticke
     chat.conversation.measure(chat.id)  # and in the panel
     wait_for_the_score(chat)
     assert chat.told("exact match 100%") == 1
-    assert chat.turns[-1].options == ("What do you advise?", "Add examples")
+    assert chat.turns[-1].options == ("Improve the prompt", "What do you advise?", "Add examples")
     best = chat.say("what do you advise?")
     assert "reaches 100%" in best.text or "LoRA" in best.text
 
@@ -241,7 +241,9 @@ def test_a_prompt_that_is_good_enough_needs_no_training(chat: Chat, tickets: Pat
     chat.say("", tickets)
     prompt = chat.project.prompt
     assert prompt is not None
-    chat.pipeline.store.set_score(chat.id, prompt, "exact match", Score(value=1, low=0.95, high=1, n=80))
+    chat.pipeline.store.set_score(
+        chat.id, StoredPrompt(version=prompt, metric="exact match", score=Score(value=1, low=0.95, high=1, n=80))
+    )
     answer = chat.say("what do you advise?")
     assert "Do not tune: keep the prompt" in answer.text and "100% (95% to 100%, n=80)" in answer.text
     assert "Start training" not in answer.options

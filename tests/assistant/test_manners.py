@@ -278,7 +278,10 @@ def test_a_models_reading_changes_the_project_and_its_words_are_shown(talk: Call
     answer = chat.say("separate the wheat from the chaff in my inbox")
     assert "**labels**: spam, ham, you said" in answer.text and "Have you examples?" in answer.text
     assert "drop a CSV" not in answer.text, "one question at a time"
-    chat.say("make the prompt shorter")
+    answer = chat.say("have it say less, will you")
+    assert chat.project.proposal is not None and chat.project.proposal.system == "Say it."
+    assert "+Say it." in answer.text and answer.options[0] == "Yes, accept it"
+    chat.say("yes")
     assert chat.project.prompt is not None and chat.project.prompt.system == "Say it."
     history = mind.contexts[1].history
     assert [turn.text for turn in history if turn.role == "user"] == ["separate the wheat from the chaff in my inbox"]

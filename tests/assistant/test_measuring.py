@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from assistant.answers import Asker
 from assistant.measuring import Measurement, measure
-from prompts.chat_model import ChatModel, Message, Sampling
+from prompts.chat_model import ChatModel, Message
 from prompts.errors import EngineError
 from prompts.versions import PromptVersion
-from tests.fakes import ScriptedModel
+from tests.fakes import MemoryShelf, ScriptedModel
 from tests.trainers.runs import wait_for
 from trainers.data import Example
 
@@ -24,7 +25,7 @@ def last_word(messages: Sequence[Message]) -> str:
 
 
 def begin(model: ChatModel, metric: str = "exact match") -> Measurement:
-    return measure(PROMPT, ROWS, metric, Sampling(max_tokens=5), connect=lambda say: model)
+    return measure(PROMPT, ROWS, metric, Asker(MemoryShelf(), "scripted", 5, lambda say: model))
 
 
 def ended(measurement: Measurement) -> Measurement:
@@ -58,7 +59,7 @@ def test_progress_is_told_from_the_engines_start_to_the_last_row() -> None:
         go_on.wait(10)
         return ScriptedModel(answer=last_word)
 
-    running = measure(PROMPT, ROWS, "exact match", Sampling(), connect)
+    running = measure(PROMPT, ROWS, "exact match", Asker(MemoryShelf(), "scripted", 5, connect))
     wait_for(lambda: running.message == "Starting the engine: 1 s", "word from the engine", 10)
     assert running.running and running.score is None
     running.when_done(lambda done: seen.append(done.message))
@@ -92,7 +93,7 @@ def test_a_stop_ends_the_wait_for_an_engine() -> None:
             threading.Event().wait(0.01)
         raise AssertionError("nobody stopped it")
 
-    running = measure(PROMPT, ROWS, "exact match", Sampling(), connect)
+    running = measure(PROMPT, ROWS, "exact match", Asker(MemoryShelf(), "scripted", 5, connect))
     running.stop()
     assert (ended(running).error, running.message) == ("", "Stopped.")
 
@@ -117,7 +118,10 @@ def test_an_engine_that_does_not_start_is_an_error_too() -> None:
     def connect(say: Callable[[str], None]) -> ChatModel:
         raise EngineError("It did not start.")
 
-    assert ended(measure(PROMPT, ROWS, "exact match", Sampling(), connect)).error == "It did not start."
+    assert (
+        ended(measure(PROMPT, ROWS, "exact match", Asker(MemoryShelf(), "scripted", 5, connect))).error
+        == "It did not start."
+    )
 
 
 @pytest.mark.parametrize("fails_at", [None, 0], ids=["score", "error"])

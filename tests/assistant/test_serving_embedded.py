@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -21,7 +23,18 @@ from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
 from prompts.chat_model import Sampling, complete
 from prompts.errors import EngineError
-from tests.assistant.serving_kit import COMPUTE, SHORT, Shelf, ask, ask_at_once, follow_both, reference, served, user
+from tests.assistant.serving_kit import (
+    COMPUTE,
+    SHORT,
+    Shelf,
+    ask,
+    ask_at_once,
+    assert_held,
+    follow_both,
+    reference,
+    served,
+    user,
+)
 from trainers.models import LocalModel
 
 KINDS = ("lora", "lora2", "dora", "with_head", "soft", "full")
@@ -150,6 +163,39 @@ def test_a_prompt_that_is_too_long_is_an_error_and_does_not_harm_its_neighbour(e
     assert isinstance(error, EngineError)
     assert "the model takes 1024 in all. Shorten the prompt" in str(error) and "Error code" not in str(error)
     assert getattr(reply, "text", None) == reference(shelf.base, shelf["lora"])
+
+
+def test_answers_are_held_to_choices_and_schemas(engine: Engine) -> None:
+    assert_held(engine, "tiny", "lora")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"structured_outputs": {"choice": ["a"], "json": {"type": "object"}}},
+        {"structured_outputs": {"json": {"type": "nonsense"}}},
+        {"structured_outputs": {"regex": "a+"}},
+        {"response_format": {"type": "grammar"}},
+    ],
+)
+def test_what_an_answer_cannot_be_held_to_is_an_error(engine: Engine, wrong: dict[str, Any]) -> None:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], **wrong}
+    answer = httpx.post(f"{engine.url}/chat/completions", json=body, trust_env=False, timeout=60)
+    assert answer.status_code in (400, 422)
+    assert ask(engine, "tiny").text
+
+
+def test_openais_own_words_hold_an_answer_to_a_schema(engine: Engine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "boolean"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    held = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, **held}
+    answer = httpx.post(f"{engine.url}/chat/completions", json=body, trust_env=False, timeout=60).json()
+    assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"a"}
 
 
 def test_who_stops_listening_frees_the_lane(engine: Engine) -> None:
@@ -298,6 +344,7 @@ def test_an_app_that_is_killed_takes_its_server_along(shelf: Shelf, tmp_path: Pa
 _APP = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
 from trainers.hardware import Compute

@@ -18,7 +18,7 @@ from assistant.serving.engine import Engine
 from assistant.serving.vllm import vllm_launch, vllm_version
 from prompts.chat_model import Sampling
 from prompts.errors import EngineError
-from tests.assistant.serving_kit import COMPUTE, Shelf, ask, ask_at_once, follow_both, reference, served
+from tests.assistant.serving_kit import COMPUTE, Shelf, ask, ask_at_once, assert_held, follow_both, reference, served
 from trainers.hardware import Hardware
 
 MACHINE = Hardware(cpu="tests", cores=2, memory_gb=8)  # of so little memory that the cache takes one GB
@@ -63,6 +63,10 @@ def test_base_and_adapters_answer_as_the_plain_libraries_do(engine: Engine, shel
 
 
 @pytest.mark.vllm
+def test_answers_are_held_to_choices_and_schemas(engine: Engine) -> None:
+    assert_held(engine, "tiny", "lora")
+
+
 def test_a_name_is_free_again_after_unloading_and_answers_as_what_was_loaded_last(engine: Engine, shelf: Shelf) -> None:
     name = "run 7, v1.2/final"
     engine.load(served(name, shelf["lora"]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.project import LOCAL, ArmAnswer, DataSource, Turn, Vote
+from assistant.project import LOCAL, ArmAnswer, DataSource, StoredPrompt, Turn, Vote
 from assistant.store import Store
 from prompts.errors import RunError
 from prompts.metrics import Score
@@ -53,7 +53,7 @@ def test_everything_survives_reopening(where: Path | str) -> None:
     turn = Turn(role="assistant", text="line\nline 😀", options=("Yes", "No"))
     store.add_turn(project.id, turn)
     store.add_prompt(project.id, prompt)
-    store.set_score(project.id, prompt, "exact match", SCORE)
+    store.set_score(project.id, StoredPrompt(version=prompt, metric="exact match", score=SCORE))
     answers = tuple(ArmAnswer(model=name, prompt_id=prompt.id, text=name) for name in ("base", "r"))
     store.add_vote(project.id, Vote(message="m", answers=answers, choice=1, blind=True))
 
@@ -92,7 +92,7 @@ def test_a_prompt_that_comes_again_keeps_its_place_and_its_score(where: Path | s
     first, second = PromptVersion(system="one"), PromptVersion(system="two")
     for version in (first, second):
         store.add_prompt(project.id, version)
-    store.set_score(project.id, first, "chrF", SCORE)
+    store.set_score(project.id, StoredPrompt(version=first, metric="chrF", score=SCORE))
     store.add_prompt(project.id, first.model_copy(update={"reason": "once more"}))
     assert [(s.version.system, s.score) for s in store.prompts(project.id)] == [("one", SCORE), ("two", None)]
 
@@ -205,7 +205,7 @@ def test_a_copy_has_chat_and_prompts_and_leaves_the_first_alone(where: Path | st
     versions = [PromptVersion(system=text) for text in "abc"]
     for version in versions:
         store.add_prompt(first.id, version)
-    store.set_score(first.id, versions[1], "chrF", SCORE)
+    store.set_score(first.id, StoredPrompt(version=versions[1], metric="chrF", score=SCORE))
     store.add_vote(first.id, Vote(message="m", answers=()))
     copy = store.duplicate(first.id, first.model_copy(update={"name": "second"}))
     assert copy.id != first.id and (copy.name, copy.owner) == ("second", "anna")

@@ -53,7 +53,7 @@ def test_chrf_is_a_share() -> None:
 
 @pytest.mark.parametrize(
     ("output_format", "name"),
-    [("label", "exact match"), ("json", "JSON match"), ("text", "chrF"), (None, "exact match")],
+    [("label", "exact match"), ("json", "field F1"), ("text", "chrF"), (None, "exact match")],
 )
 def test_every_shape_of_answer_has_a_metric(output_format: str | None, name: str) -> None:
     assert metric_for(output_format) == name  # type: ignore[arg-type]

@@ -20,7 +20,12 @@ from trainers.models import EMBEDDED
 # A longer message describes something, whatever words are in it.
 _COMMAND_WORDS, _SHORT_WORDS = 15, 6
 # Acts that are a message of their own: nothing else in it is read as a fact.
-ALONE: frozenset[Act] = frozenset({"help", "why", "back", "restart", "skip", "sample", "cancel", "confirm", "profile"})
+ALONE: frozenset[Act] = frozenset(
+    {
+        "help", "why", "back", "restart", "skip", "sample", "cancel", "confirm", "profile", "improve", "critique",
+        "accept", "dismiss", "versions", "restore",
+    }
+)  # fmt: skip
 # Words of these stand in descriptions too ("compare", "report"): a long first message means something else by them.
 _LOOSE: frozenset[Act] = frozenset({"recommend", "compare", "report", "status", "measure", "few_shot"})
 _PROMPT = re.compile(
@@ -67,6 +72,18 @@ def act_in(text: str) -> Act | None:
     if act in _LOOSE and words > _SHORT_WORDS and not _pattern("request").search(folded):
         return None
     return act if act in ACTS else None
+
+
+def minutes_in(text: str) -> float | None:
+    """How many minutes a message names, or None."""
+    found = re.search(r"(\d+(?:[.,]\d+)?)\s*(?:min(?:ute)?n?s?|minutos?)\b", text, re.IGNORECASE)
+    return float(found.group(1).replace(",", ".")) if found else None
+
+
+def version_in(text: str) -> str:
+    """The id of a prompt version that a message names, or nothing."""
+    found = re.search(r"\b[0-9a-f]{12}\b", text)
+    return found.group() if found else ""
 
 
 def asks_something(text: str) -> bool:

@@ -1,0 +1,99 @@
+"""Asking one model with any prompt version, and nothing twice: answers are kept by model, version and input.
+
+Owns the key of an answer and what is asked again. Refuses to score and to know where answers are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from prompts.chat_model import ChatModel, Reply, complete_all
+from prompts.versions import PromptVersion
+
+_AT_ONCE = 16  # what the embedded engine answers in one batch
+Say = Callable[[str], None]
+
+
+class Answer(BaseModel):
+    """What a model said. `cut` is true where it did not come to an end within the tokens that it was given."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    cut: bool = False
+
+
+class Shelf(Protocol):
+    """Where answers are kept: for each key, by the hash of the input."""
+
+    def answers(self, key: str) -> dict[str, Answer]: ...
+
+    def keep_answer(self, key: str, row: str, answer: Answer) -> None: ...
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One model, asked for at most `limit` tokens an answer. `connect` may block while an engine starts.
+
+    `model_key` names all that an answer depends on beside prompt and input: base, adapter, engine, dtype.
+    """
+
+    shelf: Shelf
+    model_key: str
+    limit: int
+    connect: Callable[[Say], ChatModel]
+
+    def ask(
+        self,
+        version: PromptVersion,
+        inputs: Sequence[str],
+        say: Say = lambda text: None,
+        on_done: Callable[[int], None] = lambda done: None,
+    ) -> list[Answer]:
+        """An answer to each input, in order; what is known is not asked for.
+
+        Each answer is kept as it comes, so that after an error, or when `on_done` raises, only the rest is asked for.
+        `on_done` gets how many inputs are answered. Raises `EngineError`.
+        """
+        key, known = self._key(version), self.shelf.answers(self._key(version))
+        missing = [text for text in dict.fromkeys(inputs) if _row(text) not in known]
+        before = len(inputs) - len(missing)
+        if missing:
+            on_done(before)
+            model = self.connect(say)
+
+            def keep(index: int, reply: Reply) -> None:
+                answer = Answer(text=reply.text, cut=reply.finish_reason == "length")
+                known[_row(missing[index])] = answer
+                self.shelf.keep_answer(key, _row(missing[index]), answer)
+                on_done(before + sum(_row(text) in known for text in missing))
+
+            asked = [version.messages(text) for text in missing]
+            sampling = version.sampling(self.limit)
+            asyncio.run(complete_all(model, asked, sampling, at_once=_AT_ONCE, on_reply=keep))
+        on_done(len(inputs))
+        return [known[_row(text)] for text in inputs]
+
+    def known(self, version: PromptVersion, inputs: Sequence[str]) -> list[Answer] | None:
+        """The answers where all are there already, else None. Asks nobody."""
+        found = self.shelf.answers(self._key(version))
+        rows = [found.get(_row(text)) for text in inputs]
+        return [row for row in rows if row] if all(rows) else None
+
+    def cost(self, version: PromptVersion, inputs: Sequence[str]) -> int:
+        """How many answers would have to be asked for."""
+        found = self.shelf.answers(self._key(version))
+        return sum(_row(text) not in found for text in set(inputs))
+
+    def _key(self, version: PromptVersion) -> str:
+        return f"{self.model_key}|{version.id}|{self.limit}"
+
+
+def _row(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
