@@ -38,6 +38,13 @@ class Allowed(BaseModel):
         return dict(json.loads(self.json_schema)) if self.json_schema else {}
 
     @property
+    def guided_schema(self) -> dict[str, Any]:
+        """The schema with llguidance's word on its form: `{"a": 1, "b": 2}`, as Python's json writes it and as examples
+        have it. Without that a model may fill its answer with white space."""
+        form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        return {**self.schema_object, "x-guidance": form}
+
+    @property
     def told(self) -> str:
         """In a few words, for the screen."""
         if self.choices:
@@ -72,7 +79,12 @@ def _object_schema(objects: Sequence[dict[str, Any] | None], fields: Sequence[st
     if not seen:
         anything = {"type": ["string", "null"]}
         return {"type": "object", "properties": dict.fromkeys(fields, anything), "additionalProperties": False}
-    keys = dict.fromkeys(key for found in seen for key in found)
+    places: dict[str, list[int]] = {}
+    for found in seen:
+        for place, key in enumerate(found):
+            places.setdefault(key, []).append(place)
+    # Engines ask for the keys in the schema's order, so that it had better be the one that examples mostly have.
+    keys = sorted(places, key=lambda key: sum(places[key]) / len(places[key]))
     return {
         "type": "object",
         "properties": {key: _schema([found[key] for found in seen if key in found]) for key in keys},

@@ -17,9 +17,6 @@ from llguidance import LLMatcher, LLTokenizer
 from prompts.allowed import Allowed
 from prompts.errors import EngineError
 
-# As Python's json writes it, and as examples have it; without this a model may fill its answer with white space.
-_JSON_FORM: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-
 
 class Constraint:
     """One reply's way through what is allowed."""
@@ -76,7 +73,7 @@ class Constraints:
 def _grammar(allowed: Allowed) -> str:
     if allowed.choices:
         return str(LLMatcher.grammar_from_lark(f"start: {' | '.join(json.dumps(c) for c in allowed.choices)}"))
-    return str(LLMatcher.grammar_from_json_schema(allowed.json_schema, overrides=_JSON_FORM))
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(allowed.guided_schema)))
 
 
 def _refused(reason: str) -> EngineError:

@@ -64,7 +64,7 @@ class OpenAIModel:
         if allowed.choices:
             return {"structured_outputs": {"choice": list(allowed.choices)}}
         if self.is_ours:
-            return {"structured_outputs": {"json": allowed.schema_object}}
+            return {"structured_outputs": {"json": allowed.guided_schema}}
         return {
             "response_format": {
                 "type": "json_schema",

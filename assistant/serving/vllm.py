@@ -20,7 +20,7 @@ from trainers.paths import PYTHON
 
 # vLLM takes only these as --max-lora-rank.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# llguidance, as in the embedded engine; a model that may write white space as it likes fills its answer with it.
+# llguidance, as in the embedded engine: it keeps to the form that a schema asks for (`Allowed.guided_schema`).
 _STRUCTURED = {"backend": "guidance", "disable_any_whitespace": True}
 _MAX_CONTEXT = 4096
 # vLLM 0.32's CPU kernels mark a row without adapter by slot -1 and then read the last slot (`torch_ops/lora_ops.py`),

@@ -29,6 +29,13 @@ def test_json_answers_give_a_schema_that_they_follow() -> None:
         "additionalProperties": False,
     }
     assert allowed.told == "JSON with city, people, tags"
+    assert allowed.guided_schema["x-guidance"]["key_separator"] == ": "
+
+
+def test_keys_stand_in_the_order_that_examples_mostly_have() -> None:
+    outputs = ['{"b": "x"}', '{"a": "x", "b": "y"}', '{"a": "x", "b": "y", "c": "z"}', '{"a": "x", "c": "z"}']
+    allowed = allowed_for([], outputs)
+    assert allowed is not None and list(allowed.schema_object["properties"]) == ["a", "b", "c"]
 
 
 def test_keys_that_are_only_named_may_be_left_out_or_null() -> None:

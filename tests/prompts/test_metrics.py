@@ -138,3 +138,106 @@ def test_intervals_are_numbers_even_for_few_and_lumpy_scores() -> None:
         score = summarize(scores)
         assert not math.isnan(score.low)
         assert not math.isnan(score.high)
+
+
+# Figures of the whole, and what else is measured of text and JSON.
+
+
+def test_macro_f1_is_scikit_learns() -> None:
+    from sklearn.metrics import f1_score
+
+    expected = ["a", "a", "a", "a", "b", "b", "c", "c", "c", "c"]
+    answers = ["a", "a", "b", "nonsense", "b", "a", "c", "c", "", "c"]
+    score = METRICS["macro-F1"].score(answers, expected)
+    assert score.value == pytest.approx(f1_score(expected, answers, labels=["a", "b", "c"], average="macro"))
+    assert score.low < score.value < score.high and score.n == 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "value"),
+    [
+        ('{"a": "x", "b": 2}', '{"a": "x", "b": 2}', 1.0),
+        ('{"a": "x"}', '{"a": "x", "b": 2}', 2 / 3),
+        ('{"a": "y", "b": 2}', '{"a": "x", "b": 2}', 0.5),
+        ('{"a": "x", "b": null}', '{"a": "x"}', 1.0),
+        ('{"a": {"b": [1, 2]}}', '{"a": {"b": [2, 3]}}', 0.5),
+        ("not JSON", '{"a": "x"}', 0.0),
+        ("{}", "{}", 1.0),
+        ("", "{}", 0.0),
+    ],
+)
+def test_field_f1_of_one_answer(answer: str, expected: str, value: float) -> None:
+    assert METRICS["field F1"].row(answer, expected) == pytest.approx(value)
+
+
+def test_field_f1_of_all_counts_facts_not_rows() -> None:
+    answers = ['{"a": 1}', '{"a": 1, "b": 2, "c": 3}']
+    expected = ['{"a": 2}', '{"a": 1, "b": 2, "c": 3}']
+    assert METRICS["field F1"].score(answers, expected).value == pytest.approx(2 * 3 / 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "expected", "value"),
+    [
+        ("ROUGE-L", "the cat sat", "the cat sat", 1.0),
+        ("ROUGE-L", "the cat on a mat", "the cat sat on the mat", 2 * 4 / 11),
+        ("ROUGE-L", "", "the cat", 0.0),
+        ("BLEU", "the cat sat on the mat", "the cat sat on the mat", 1.0),
+        ("BLEU", "", "the cat", 0.0),
+        ("token F1", "The cat", "a cat!", 1.0),
+        ("token F1", "black dog", "black cat", 0.5),
+        ("valid JSON", '{"a"', "{}", 0.0),
+        ("valid JSON", "[1]", "{}", 1.0),
+    ],
+)
+def test_text_and_json_metrics(name: str, answer: str, expected: str, value: float) -> None:
+    assert METRICS[name].row(answer, expected) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("name", ["exact match", "macro-F1", "field F1", "chrF"])
+def test_every_metric_tells_better_from_worse_and_from_the_same(name: str) -> None:
+    expected = ['{"a": "x"}', '{"b": "y"}'] * 20
+    good, bad = expected, ["nothing"] * 40
+    metric = METRICS[name]
+    assert metric.compare(bad, good, expected).verdict == "better"
+    assert metric.compare(good, bad, expected).verdict == "worse"
+    same = metric.compare(good, good, expected)
+    assert (same.verdict, same.difference, same.more) == ("cannot tell", 0.0, None)
+    assert "score alike" in same.told
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shape", "name"),
+    [
+        ("macro_f1", "label", "macro-F1"),
+        ("accuracy", "label", "exact match"),
+        ("f1", "json", "field F1"),
+        ("rouge", "text", "ROUGE-L"),
+        ("rouge", "label", "exact match"),  # which does not fit labels
+        ("bleu", "text", "BLEU"),
+    ],
+)
+def test_what_the_person_wants_is_measured_where_it_fits(wanted: str, shape: str, name: str) -> None:
+    assert metric_for(shape, wanted) == name  # type: ignore[arg-type]
+
+
+def test_more_rows_are_asked_for_where_they_would_tell() -> None:
+    first, second = [0.0] * 8 + [1.0] * 12, [1.0] * 4 + [0.0] * 6 + [1.0] * 10
+    found = compare(first, second)
+    assert found.verdict == "cannot tell" and found.more is not None and found.more > 20
+    assert f"about {found.more} more rows would do" in found.told
+
+
+@pytest.mark.parametrize("n", [20, 60])
+@pytest.mark.parametrize("name", ["exact match", "macro-F1"])
+def test_equals_are_rarely_told_apart(name: str, n: int) -> None:
+    """Two arms that are right by the same chance: 5 % may be called different, and a few more by bad luck."""
+    import random
+
+    wrong = 0
+    for seed in range(100):
+        rng = random.Random(seed)
+        expected = [rng.choice("abc") for _ in range(n)]
+        one, other = ([e if rng.random() < 0.6 else rng.choice("abc") for e in expected] for _ in "12")
+        wrong += METRICS[name].compare(one, other, expected).verdict != "cannot tell"
+    assert wrong <= 10, wrong
