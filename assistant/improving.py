@@ -5,7 +5,7 @@ Owns one search's life and its trials on real rows. Refuses to know projects and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assistant.answers import Asker
@@ -40,7 +40,12 @@ class RowTrials:
     job: Improving
 
     def scores(self, version: PromptVersion, rows: Sequence[int]) -> list[float]:
-        return METRICS[self.metric].rows(*self._asked(version, [self.searching[row] for row in rows]))
+        return self.answered(version, rows)[1]
+
+    def answered(self, version: PromptVersion, rows: Sequence[int]) -> tuple[list[str], list[float]]:
+        """Answers to rows for searching, and their scores."""
+        answers, expected = self._asked(version, [self.searching[row] for row in rows])
+        return answers, METRICS[self.metric].rows(answers, expected)
 
     def cost(self, version: PromptVersion, rows: Sequence[int]) -> int:
         return self.asker.cost(version, [self.searching[row].input for row in rows])
@@ -73,9 +78,9 @@ def improve(
     minutes: float,
     *,
     seed: int = 0,
-    reflect: Reflect | None = None,
+    reflect: Callable[[RowTrials], Reflect] | None = None,
 ) -> Improving:
-    """Start a search in a thread. No row may be in two of the three."""
+    """Start a search in a thread. No row may be in two of the three. `reflect` makes further versions of the best."""
     job = Improving(yours=yours, minutes=minutes)
 
     def work() -> None:
@@ -92,16 +97,17 @@ def improve(
             except Stopped:
                 raise Halted from None
 
+        trials = RowTrials(asker, metric, searching, confirming, job)
         search = Search(
             yours,
             candidates,
             [Demonstration(input=row.input, output=row.output) for row in pool],
             len(searching),
             len(confirming),
-            RowTrials(asker, metric, searching, confirming, job),
+            trials,
             budget,
             seed,
-            reflect,
+            reflect(trials) if reflect else None,
             show,
         )
         job.outcome = search.run()

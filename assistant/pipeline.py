@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 from assistant.arena import Arm, count_votes
 from assistant.hosts import is_here
+from assistant.improving import RowTrials
 from assistant.project import Project, Vote
 from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
+from assistant.reflecting import reflector
 from assistant.serving.engine import ServedModel
 from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.room import EngineRoom
@@ -23,6 +25,7 @@ from assistant.workshop import Workshop
 from assistant.writing import Writing, write_rows
 from prompts.chat_model import ChatModel
 from prompts.errors import DataError, RunError, TunewrightError
+from prompts.search.search import Reflect
 from prompts.versions import Demonstration, PromptVersion
 from prompts.writing import levelled
 from trainers import jobs
@@ -101,11 +104,7 @@ class Pipeline(Workshop):
         return job
 
     def _writing_model(self, project: Project, say: Callable[[str], None]) -> ChatModel:
-        chosen = self.settings.chat_model
-        if chosen is None:
-            return self.connect_base(project, say)
-        key = chosen.key.get_secret_value() if chosen.key else "none"
-        return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key, is_ours=False)
+        return self._endpoint() or self.connect_base(project, say)
 
     # Prompt
 
@@ -116,6 +115,20 @@ class Pipeline(Workshop):
         base = self.base(project)
         served = ServedModel(name=base.name, prompt=project.prompt or PromptVersion())
         return self.engines.connect(base, [served], say)[0]
+
+    def reflecting(self, project: Project) -> Callable[[RowTrials], Reflect] | None:
+        endpoint = self._endpoint()
+        if endpoint is None or (project.spec.local_only and not is_here(endpoint.url)):
+            return None
+        return reflector(endpoint)
+
+    def _endpoint(self) -> OpenAIModel | None:
+        """The configured chat model, for what takes a capable one."""
+        chosen = self.settings.chat_model
+        if chosen is None:
+            return None
+        key = chosen.key.get_secret_value() if chosen.key else "none"
+        return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key, is_ours=False)
 
     # Strategy
 

@@ -6,9 +6,10 @@ Owns what the critique is told of the data and the model, and which candidates a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread
 
-from assistant.improving import Improving, improve
+from assistant.improving import Improving, RowTrials, improve
 from assistant.measuring import FEW, Measurement
 from assistant.project import Project
 from assistant.promptbench import PromptBench
@@ -17,6 +18,7 @@ from prompts.allowed import Allowed, allowed_for
 from prompts.critique import Draft, Remark, among, applied, remarks_on
 from prompts.errors import DataError, PromptError
 from prompts.search import Candidate
+from prompts.search.search import Reflect
 from prompts.templates import candidates, size_of
 from prompts.versions import Demonstration, PromptVersion
 from trainers.data import labels_of
@@ -131,6 +133,7 @@ class Workshop(PromptBench):
             self.asker(project),
             self.metric(project),
             minutes or MINUTES,
+            reflect=self.reflecting(project),
         )
         self.improvements[id] = job
 
@@ -140,6 +143,10 @@ class Workshop(PromptBench):
 
         job.when_done(lay)
         return job
+
+    def reflecting(self, project: Project) -> Callable[[RowTrials], Reflect] | None:
+        """What reflects on failures, where a capable endpoint is configured; None without."""
+        return None
 
     def _candidates(self, project: Project) -> list[Candidate]:
         """Wordings to begin with: the person's held to what is allowed, and the templates of the task."""

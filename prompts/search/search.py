@@ -21,6 +21,7 @@ from prompts.versions import Demonstration, PromptVersion
 
 _FIRST_RUNG = 16
 _PATIENCE = 6  # rounds without a better set of examples
+_BEFORE_REFLECTION = 0.6
 _MOST_FOR_PROOF = 0.4  # of the budget
 _FEWEST_TO_CONFIRM = 12
 
@@ -130,12 +131,22 @@ class Search:
         """Wordings first; then, round after round, examples for the best of them, as long as the budget lasts."""
         ranked = self._halved("wordings", [self.yours, *(c.version for c in self.candidates)], 0)
         best, wordings, lost, number = ranked[0], ranked[:2], 0, 0
-        while self.pool and lost < _PATIENCE and self._goes_on():
+        share = _BEFORE_REFLECTION if self.reflect else 1.0
+        while self.pool and lost < _PATIENCE and self._goes_on(share):
             winner = self._halved("examples", [best, *self._with_examples(best, wordings, number)], number)[0]
             lost, best, number = (lost + 1 if winner.id == best.id else 0), winner, number + 1
-        if self.reflect and self._goes_on():
-            best = self._halved("reflections", [best, *self.reflect(best, self.budget)], number)[0]
-        return best
+        return self._halved("reflections", [best, *self._reflected(best)], number)[0]
+
+    def _reflected(self, best: PromptVersion) -> list[PromptVersion]:
+        """What reflection makes of the best; where its endpoint fails, that is noted and the search goes on."""
+        if self.reflect is None or not self._goes_on():
+            return []
+        self.on_progress(Progress("reflection on what went wrong", 1, self._best(), self.budget.used))
+        try:
+            return list(self.reflect(best, self.budget))
+        except EngineError as error:
+            self._notes.append(f"Reflection was left out: {error}")
+            return []
 
     def _with_examples(
         self, best: PromptVersion, wordings: Sequence[PromptVersion], number: int
@@ -156,9 +167,9 @@ class Search:
             for wording in tried
         ]
 
-    def _goes_on(self) -> bool:
-        """Whether there is something left beyond what the confirmation takes."""
-        return self.budget.used < 1 - self._kept()
+    def _goes_on(self, share: float = 1.0) -> bool:
+        """Whether something is left of a share of what the confirmation does not take."""
+        return self.budget.used < share * (1 - self._kept())
 
     def _kept(self) -> float:
         """The share of the budget that the confirmation takes, as far as is known: what cannot be proved is nothing."""
