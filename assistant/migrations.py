@@ -91,11 +91,17 @@ def _0002_owners_and_deletion(db: Connection) -> None:
         db.execute(text(statement))
 
 
-def _0003_answers(db: Connection) -> None:
+def _0003_answers_and_ratings(db: Connection) -> None:
     db.execute(
         text(
             "CREATE TABLE answer (project TEXT NOT NULL REFERENCES project (id), key TEXT NOT NULL, "
             "input TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (project, key, input))"
+        )
+    )
+    db.execute(
+        text(
+            "CREATE TABLE rating (project TEXT NOT NULL REFERENCES project (id), answer TEXT NOT NULL, "
+            "grade INTEGER NOT NULL, PRIMARY KEY (project, answer))"
         )
     )
 
@@ -103,5 +109,5 @@ def _0003_answers(db: Connection) -> None:
 _STEPS: tuple[Callable[[Connection], None], ...] = (
     _0001_first_tables,
     _0002_owners_and_deletion,
-    _0003_answers,
+    _0003_answers_and_ratings,
 )

@@ -117,10 +117,14 @@ class Pipeline(Workshop):
         return self.engines.connect(base, [served], say)[0]
 
     def reflecting(self, project: Project) -> Callable[[RowTrials], Reflect] | None:
+        endpoint = self.judge_model(project)
+        return reflector(endpoint) if endpoint else None
+
+    def judge_model(self, project: Project) -> ChatModel | None:
         endpoint = self._endpoint()
         if endpoint is None or (project.spec.local_only and not is_here(endpoint.url)):
             return None
-        return reflector(endpoint)
+        return endpoint
 
     def _endpoint(self) -> OpenAIModel | None:
         """The configured chat model, for what takes a capable one."""

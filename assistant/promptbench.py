@@ -11,14 +11,18 @@ from dataclasses import dataclass
 
 from assistant.answers import Asker
 from assistant.databench import DataBench
+from assistant.judging import Judging, judge
 from assistant.measuring import Measurement, measure, rows_key
 from assistant.project import Project, StoredPrompt
 from assistant.settings import Settings
 from prompts.chat_model import ChatModel
-from prompts.errors import DataError, PromptError
+from prompts.errors import DataError, EngineError, PromptError
 from prompts.metrics import METRICS, Comparison, metric_for
 from prompts.versions import PromptVersion
 from trainers.data import Example
+from trainers.tokens import token_counter
+
+_ROWS_COUNTED = 500
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class PromptBench(DataBench):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.measurements: dict[str, Measurement] = {}
+        self.judgings: dict[str, Judging] = {}
 
     def model_key(self, project: Project) -> str:
         """All that an answer of the project's base model depends on beside prompt and input."""
@@ -60,9 +65,17 @@ class PromptBench(DataBench):
 
     def asker(self, project: Project) -> Asker:
         """Asks the project's base model, and keeps what it answers."""
-        limit = max(8, self.profile(project).answer_tokens + 4)
         shelf = self.store.answers_of(project.id)
-        return Asker(shelf, self.model_key(project), limit, lambda say: self.connect_base(project, say))
+        return Asker(shelf, self.model_key(project), self._limit(project), lambda say: self.connect_base(project, say))
+
+    def _limit(self, project: Project) -> int:
+        """How many tokens an answer may take: as the longest expected one, and a few.
+
+        Of these rows alone and whatever the prompt: the profile of all, under each new version, would be waited for.
+        """
+        splits = self.splits(project)
+        outputs = [row.output for row in (*splits.dev, *splits.train[:_ROWS_COUNTED])]
+        return max(8, max(token_counter(self.base(project).folder).counts(outputs), default=0) + 4)
 
     def metric(self, project: Project) -> str:
         """What the project is scored by."""
@@ -114,6 +127,39 @@ class PromptBench(DataBench):
             return []
         key, metric = rows_key(self.splits(project).dev), self.metric(project)
         return [s for s in self.store.prompts(project.id) if s.score and (s.metric, s.rows) == (metric, key)]
+
+    def answered(self, project: Project) -> list[tuple[Example, str, float]]:
+        """The current version's answers to the dev rows with their scores, the worst first; empty if not measured."""
+        if project.data is None or project.prompt is None:
+            return []
+        rows, metric = self.splits(project).dev, METRICS[self.metric(project)]
+        known = self.asker(project).known(project.prompt, [row.input for row in rows]) if rows else None
+        scored = [(row, a.text, metric.row(a.text, row.output)) for row, a in zip(rows, known or (), strict=False)]
+        return sorted(scored, key=lambda one: one[2])
+
+    def start_judging(self, id: str) -> Judging:
+        """Have the configured endpoint grade the current version's answers to the dev rows.
+
+        Raises a `TunewrightError` where no endpoint may be asked, or nothing was measured yet.
+        """
+        project = self.project(id)
+        model, answers = self.judge_model(project), self.answered(project)
+        if model is None:
+            hint = "Set TUNEWRIGHT_CHAT_URL and TUNEWRIGHT_CHAT_MODEL to a capable model."
+            raise EngineError("No language model is there that could judge.", hint=hint)
+        if not answers or project.prompt is None:
+            raise DataError("There are no answers to judge yet.", hint="Measure the prompt first.")
+        running = self.judgings.get(id)
+        if running and running.running:
+            return running
+        pairs = [(row, text) for row, text, _ in answers]
+        shelf = self.store.answers_of(id)
+        self.judgings[id] = judge(project.spec, project.prompt.id, pairs, model, shelf)
+        return self.judgings[id]
+
+    def judge_model(self, project: Project) -> ChatModel | None:
+        """The endpoint that may be asked to judge; None where none is configured, or nothing may leave this machine."""
+        return None
 
     def compare_prompts(self, project: Project, first_id: str, second_id: str) -> PromptComparison | None:
         """The second version against the first on all dev rows; None where one of them was not measured on these."""

@@ -25,6 +25,7 @@ _PROJECT = table("project", *map(column, ("id", "touched", "record", "owner", "d
 _TURN = table("turn", *map(column, ("id", "project", "record")))
 _PROMPT = table("prompt", *map(column, ("id", "project", "version", "record")))
 _ANSWER = table("answer", *map(column, ("project", "key", "input", "record")))
+_RATING = table("rating", *map(column, ("project", "answer", "grade")))
 _VOTE = table("vote", *map(column, ("id", "project", "record")))
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -89,7 +90,7 @@ class Store:
         old = select(_PROJECT.c.id).where(_PROJECT.c.deleted < before)
         with self._database.writing() as db:
             gone = list(db.scalars(old))
-            for part in (_TURN, _PROMPT, _VOTE, _ANSWER):
+            for part in (_TURN, _PROMPT, _VOTE, _ANSWER, _RATING):
                 db.execute(delete(part).where(part.c.project.in_(gone)))
             db.execute(delete(_PROJECT).where(_PROJECT.c.id.in_(gone)))
         return gone
@@ -144,6 +145,19 @@ class Store:
         new = self._insert(_ANSWER).values(project=project, key=key, input=row, record=answer.model_dump_json())
         with self._database.writing() as db:
             db.execute(new.on_conflict_do_nothing(index_elements=["project", "key", "input"]))
+
+    def rate(self, project: str, answer: str, grade: int) -> None:
+        """Keep what the person thinks of an answer, by its key, in place of what they thought before."""
+        new = self._insert(_RATING).values(project=project, answer=answer, grade=grade)
+        new = new.on_conflict_do_update(index_elements=["project", "answer"], set_={"grade": grade})
+        with self._database.writing() as db:
+            db.execute(new)
+
+    def ratings(self, project: str) -> dict[str, int]:
+        """The person's grades, by the answer's key."""
+        asked = select(_RATING.c.answer, _RATING.c.grade).where(_RATING.c.project == project)
+        with self._database.reading() as db:
+            return {row.answer: row.grade for row in db.execute(asked).all()}
 
     # Votes
 

@@ -58,9 +58,10 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                         built[stage] = _PANELS[stage](desk)
                     steps.append(step)
         status = _StatusBar(desk)
+        prompt, data = built["Prompt"], built["Data"]
         panels: list[Panel] = [
-            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), built["Prompt"].versions,
-            built["Prompt"].improving, built["Prompt"].comparing, built["Data"].review, built["Data"].writing, status
+            _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), prompt.versions, prompt.improving,
+            prompt.comparing, prompt.answers, data.review, data.writing, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

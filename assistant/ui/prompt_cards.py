@@ -33,7 +33,7 @@ def remarks(found: Sequence[Remark], draft: PromptVersion) -> str:
 
 def _remark(remark: Remark, draft: PromptVersion, index: int) -> str:
     words = words_of(draft, remark.about) if remark.about else ""
-    about = f'<q class="tw-quote">{escape(_cut(words, 90))}</q>' if words else ""
+    about = f'<q class="tw-quote">{escape(cut(words, 90))}</q>' if words else ""
     button = ""
     if remark.suggestion:
         button = f'<button class="tw-act" data-key="{index}">{escape(remark.suggestion.label)}</button>'
@@ -127,8 +127,8 @@ def changed_rows(rows: Sequence[ChangedRow], first: str, second: str) -> str:
     if not rows:
         return html.notes([("info", "Both versions answer every row alike.")])
     lines = "".join(
-        f"<tr><td>{_mark(row)}</td><td>{escape(_cut(row.input))}</td><td>{escape(_cut(row.expected))}</td>"
-        f"<td>{escape(_cut(row.first))}</td><td>{escape(_cut(row.second))}</td></tr>"
+        f"<tr><td>{_mark(row)}</td><td>{escape(cut(row.input))}</td><td>{escape(cut(row.expected))}</td>"
+        f"<td>{escape(cut(row.first))}</td><td>{escape(cut(row.second))}</td></tr>"
         for row in rows[:_SHOWN]
     )
     more = f'<div class="tw-cost">and {len(rows) - _SHOWN} more</div>' if len(rows) > _SHOWN else ""
@@ -146,13 +146,13 @@ def _mark(row: ChangedRow) -> str:
 def demonstrations(version: PromptVersion) -> str:
     """The solved examples that are shown before the input."""
     lines = "".join(
-        f"<tr><td>{escape(_cut(shown.input))}</td><td>{escape(_cut(shown.output))}</td></tr>"
+        f"<tr><td>{escape(cut(shown.input))}</td><td>{escape(cut(shown.output))}</td></tr>"
         for shown in version.demonstrations
     )
     return f'<div class="tw-scroll"><table class="tw-table"><tr><th>input</th><th>answer</th></tr>{lines}</table></div>'
 
 
-def _cut(text: str, most: int = 240) -> str:
+def cut(text: str, most: int = 240) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 

@@ -13,6 +13,7 @@ import gradio as gr
 
 from assistant.project import Project
 from assistant.ui import html, prompt_cards
+from assistant.ui.answers_panel import AnswersPanel
 from assistant.ui.findings import LISTEN
 from assistant.ui.improve_panel import ImprovePanel
 from assistant.ui.panel import Desk, guarded
@@ -54,6 +55,7 @@ class PromptPanel:
                 self.versions = VersionsPanel(desk)
         self.improving = ImprovePanel(desk)
         self.comparing = self.versions.comparison()
+        self.answers = AnswersPanel(desk)
         with gr.Accordion("Solved examples that are shown before the input", open=False) as self._shown:
             self._demonstrations = gr.HTML()
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
