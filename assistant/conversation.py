@@ -51,6 +51,7 @@ class Conversation:
         self._announcing = threading.Lock()
         # What a background job has to tell waits for the answer that announced it.
         self._speaking: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._later: dict[str, list[Turn]] = {}
         self.acts = Acts(pipeline, self.note)
 
     def turns(self, id: str) -> list[Turn]:
@@ -59,9 +60,13 @@ class Conversation:
         return [welcome, *self._pipeline.store.turns(id)]
 
     def note(self, id: str, text: str, options: tuple[str, ...] = ()) -> None:
-        """Something that happened outside the chat and that the chat should know."""
+        """Something that happened outside the chat and that the chat should know; never before an open answer."""
+        turn = Turn(role="assistant", text=text, options=options)
         with self._speaking[id]:
-            self._pipeline.store.add_turn(id, Turn(role="assistant", text=text, options=options))
+            if id in self._later:  # what was begun has ended before the answer that announces it
+                self._later[id].append(turn)
+            else:
+                self._pipeline.store.add_turn(id, turn)
 
     def hear(self, id: str, text: str, names: Sequence[str] = ()) -> None:
         """Keep the person's message at once, before anything is done about it."""
@@ -76,11 +81,17 @@ class Conversation:
         text, keys = masked(text)
         text = text.replace(MASK, "")
         with self._speaking[id], self._pipeline.undoable(id):
-            answers: list[Answer] = [(wording.KEY_REMOVED, ())] if keys else []
-            answers += [self._tried(partial(self._take, id, upload)) for upload in uploads]
-            if text.strip() or not any(told.startswith(WARNING) for told, _ in answers):
-                answers.append(self._tried(partial(self._react, id, text, bool(uploads))))
+            self._later[id] = []
+            try:
+                answers: list[Answer] = [(wording.KEY_REMOVED, ())] if keys else []
+                answers += [self._tried(partial(self._take, id, upload)) for upload in uploads]
+                if text.strip() or not any(told.startswith(WARNING) for told, _ in answers):
+                    answers.append(self._tried(partial(self._react, id, text, bool(uploads))))
+            finally:
+                later = self._later.pop(id)
             self.note(id, "\n\n".join(told for told, _ in answers if told), answers[-1][1])
+            for turn in later:
+                self._pipeline.store.add_turn(id, turn)
             self._keep_question(id)
 
     def _keep_question(self, id: str) -> None:

@@ -161,6 +161,11 @@ class PromptBench(DataBench):
         """The endpoint that may be asked to judge; None where none is configured, or nothing may leave this machine."""
         return None
 
+    def score_of(self, project: Project) -> StoredPrompt | None:
+        """The current version's measurement, where it is of today's rows by today's metric."""
+        current = project.prompt.id if project.prompt else ""
+        return next((s for s in self.measured(project) if s.version.id == current), None)
+
     def compare_prompts(self, project: Project, first_id: str, second_id: str) -> PromptComparison | None:
         """The second version against the first on all dev rows; None where one of them was not measured on these."""
         rows, asker = self.dev_rows(project), self.asker(project)

@@ -185,8 +185,3 @@ class Workbench:
 
     def prompts(self, id: str) -> list[StoredPrompt]:
         return self.store.prompts(id)
-
-    def score_of(self, project: Project) -> StoredPrompt | None:
-        """The current prompt's measurement, where there is one."""
-        versions = [s for s in self.store.prompts(project.id) if project.prompt and s.version.id == project.prompt.id]
-        return versions[0] if versions and versions[0].score else None

@@ -7,6 +7,7 @@ Owns what the critique is told of the data and the model, and which candidates a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from assistant.improving import Improving, RowTrials, improve
@@ -16,7 +17,7 @@ from assistant.promptbench import PromptBench
 from assistant.settings import Settings
 from prompts.allowed import Allowed, allowed_for
 from prompts.critique import Draft, Remark, among, applied, remarks_on
-from prompts.errors import DataError, PromptError
+from prompts.errors import DataError, PromptError, TunewrightError
 from prompts.search import Candidate
 from prompts.search.search import Reflect
 from prompts.templates import candidates, size_of
@@ -106,7 +107,10 @@ class Workshop(PromptBench):
 
     def _measure_next(self, id: str, version: str, before: Measurement) -> None:
         before.wait()
-        self.start_measuring(id, version)
+        with suppress(
+            TunewrightError
+        ):  # the data or the version may have gone meanwhile; then there is no second score
+            self.start_measuring(id, version)
 
     def start_improving(self, id: str, minutes: float | None = None) -> Improving:
         """Search a better prompt in the background; what is proved better is laid before the person as a proposal.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from assistant.conversation import Conversation
+from assistant.measuring import rows_key
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Stage, StoredPrompt, Turn
 from prompts.errors import EngineError
@@ -241,9 +242,9 @@ def test_a_prompt_that_is_good_enough_needs_no_training(chat: Chat, tickets: Pat
     chat.say("", tickets)
     prompt = chat.project.prompt
     assert prompt is not None
-    chat.pipeline.store.set_score(
-        chat.id, StoredPrompt(version=prompt, metric="exact match", score=Score(value=1, low=0.95, high=1, n=80))
-    )
+    scored = {"metric": "exact match", "score": Score(value=1, low=0.95, high=1, n=80)}
+    rows = rows_key(chat.pipeline.splits(chat.project).dev)
+    chat.pipeline.store.set_score(chat.id, StoredPrompt(version=prompt, rows=rows, **scored))
     answer = chat.say("what do you advise?")
     assert "Do not tune: keep the prompt" in answer.text and "100% (95% to 100%, n=80)" in answer.text
     assert "Start training" not in answer.options

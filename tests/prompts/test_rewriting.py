@@ -47,6 +47,9 @@ PROMPT = PromptVersion(
         ("what is LoRA?", []),
         ("I have 300 tickets and a GPU", []),
         ("measure it", []),
+        ("never mind", []),
+        ("I don't understand", []),
+        ("don't worry", []),
         ("", []),
     ],
 )

@@ -1,4 +1,4 @@
-"""Training and generating on an NVIDIA GPU, in each dtype. Skipped where there is none; `make gpu-check` is the whole."""
+"""Training and generating on an NVIDIA GPU, in each dtype. Skipped where there is none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from prompts.chat_model import Message, Sampling
 from tests.trainers.runs import Started
@@ -37,15 +38,18 @@ def tokenizer(tiny_model: Path) -> Any:
     return load_tokenizer(tiny_model)
 
 
-def two_adapters(folder: Path, dtype: Dtype) -> Any:
-    return with_adapter(folder).to(DEVICE, getattr(torch, dtype))
+def tuned_in(folder: Path, dtype: Dtype) -> Any:
+    """A random adapter on the base, each in the dtype that it has when it serves."""
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    return get_peft_model(load_base(folder, on_gpu(dtype)), config, adapter_name="tuned").eval()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_base_row_beside_a_tuned_one_is_the_bases_to_the_last_bit(
     tiny_model: Path, tokenizer: Any, dtype: Dtype
 ) -> None:
-    model, pristine = two_adapters(tiny_model, dtype), load_base(tiny_model, on_gpu(dtype))
+    model, pristine = tuned_in(tiny_model, dtype), load_base(tiny_model, on_gpu(dtype))
     ids = tokenizer(["the support ticket"] * 2, return_tensors="pt").to(DEVICE)
     with torch.inference_mode():
         base, tuned = model(**ids, adapter_names=[BASE, "tuned"]).logits
@@ -60,13 +64,13 @@ def test_in_float32_the_gpu_answers_as_the_cpu_does(tiny_model: Path, tokenizer:
     rows = [asked(text, adapter) for text in TEXTS for adapter in (BASE, "tuned")]
     again = [asked(text, adapter) for text in TEXTS for adapter in (BASE, "tuned")]
     generate(with_adapter(tiny_model), tokenizer, rows)
-    generate(two_adapters(tiny_model, "float32"), tokenizer, again)
+    generate(with_adapter(tiny_model).to(DEVICE), tokenizer, again)
     assert [row.text for row in again] == [row.text for row in rows]
     for adapter in (BASE, "tuned"):
         common = [_common(text, adapter) for text in TEXTS]
         generate(with_adapter(tiny_model), tokenizer, common)
         shared, prefixes = [_common(text, adapter) for text in TEXTS], Prefixes()
-        generate(two_adapters(tiny_model, "float32"), tokenizer, shared, prefixes=prefixes)
+        generate(with_adapter(tiny_model).to(DEVICE), tokenizer, shared, prefixes=prefixes)
         assert len(prefixes) == 1
         assert [row.text for row in shared] == [row.text for row in common]
 
@@ -86,7 +90,7 @@ def test_answers_are_held_streamed_and_drawn(tiny_model: Path, tokenizer: Any, d
         Request(turns, Sampling(max_tokens=24, allowed=SCHEMA), "tuned"),
         Request(turns, Sampling(max_tokens=24, temperature=1.5, top_p=0.9), on_text=pieces.append),
     ]
-    generate(two_adapters(tiny_model, dtype), tokenizer, rows)
+    generate(tuned_in(tiny_model, dtype), tokenizer, rows)
     assert {rows[0].text, rows[1].text} <= set(CHOICES.choices)
     assert rows[2].text.startswith('{"team": ')
     assert "".join(pieces) == rows[3].text and len(pieces) > 1
