@@ -81,6 +81,7 @@ def labels_unknown(draft: Draft) -> Iterator[Remark]:
                 (m.group().strip(), listed.start(1) + m.start() + len(m.group()) - len(m.group().lstrip()))
                 for m in re.finditer(r"[^,]+", listed.group(1))
             ]
+            items = [one for item, at in items for one in _parted(item, at)]
             words = [(re.sub(f"^{_AND}", "", item), at) for item, at in items]
             strangers = [(item, at) for item, at in words if item.casefold() not in known and not _is_vague(item)]
             if not strangers or len(strangers) * 2 > len(words):
@@ -99,6 +100,12 @@ def labels_unknown(draft: Draft) -> Iterator[Remark]:
                 suggestion=Suggestion(label=f"Write {near[0]}", changes={part: fix}) if fix else None,
             )
             return
+
+
+def _parted(item: str, at: int) -> list[tuple[str, int]]:
+    """The last two of a list that has no comma before its "or"."""
+    match = re.fullmatch(rf"(.+?)\s+{_AND}(.+)", item)
+    return [(match.group(1), at), (match.group(2), at + match.start(2))] if match else [(item, at)]
 
 
 def _is_vague(item: str) -> bool:
