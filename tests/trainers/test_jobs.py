@@ -35,7 +35,7 @@ def test_a_run_outlives_its_starter_and_ends_done(trained: Started) -> None:
     assert now.step == now.total_steps == 3 * 12
     assert now.tokens > 0
     assert now.tokens_per_second > 0
-    assert now.peak_memory_gb > 0.1
+    assert now.peak_memory_gb > 0
 
 
 def test_a_run_is_found_by_id_and_by_path(trained: Started) -> None:
