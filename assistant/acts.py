@@ -32,6 +32,7 @@ class Acts:
             "sample": self._sample,
             "profile": self._profile,
             "measure": self.prompt.ask_to_measure,
+            "measure_both": self.prompt.measure_both,
             "critique": self.prompt.critique,
             "accept": self.prompt.accept,
             "dismiss": self.prompt.dismiss,

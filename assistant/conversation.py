@@ -36,6 +36,16 @@ from trainers.status import ENDED
 _YES = re.compile(
     r"\W*(yes|yep|yeah|sure|ok|okay|do it|go ahead|ja|gerne|oui|d'accord|si|sí|claro|vale)( please)?\W*", re.I
 )
+_LONG_WORK: dict[str, str] = {
+    "measure": "Measuring",
+    "measure_both": "Measuring",
+    "improve": "Searching a better prompt",
+}
+_ITS_BUTTON: dict[str, str] = {
+    "measure": "Measure the prompt",
+    "measure_both": "Measure both",
+    "improve": "Improve the prompt",
+}
 _TURNS_READ = 12
 _KEPT = 20_000  # characters of a message that the chat keeps; a file is the place for more
 
@@ -123,8 +133,6 @@ class Conversation:
         turns = self._pipeline.store.turns(id)
         offered = _offered(turns)
         text = _meant(text, offered)
-        if text == "Measure both":
-            return self.acts.prompt.measure_both(id)
         if wishes := _wishes(text, project):
             return self.acts.prompt.wish(id, wishes)
         reading = self._read(id, text, project, turns[:-1], offered)
@@ -215,13 +223,8 @@ class Conversation:
         assert act is not None
         if not reading.by_model or act not in COSTLY:
             return self.acts.do(act, id, text)
-        if act == "measure":
-            return "Measuring takes minutes of this machine. Shall I?", ("Measure the prompt", "Not now")
-        if act == "improve":
-            return "Searching a better prompt takes minutes of this machine. Shall I?", (
-                "Improve the prompt",
-                "Not now",
-            )
+        if act in _LONG_WORK:
+            return f"{_LONG_WORK[act]} takes minutes of this machine. Shall I?", (_ITS_BUTTON[act], "Not now")
         return self.acts.do("train", id)  # says what will happen, and asks
 
     def _asked_back(self, id: str, text: str, parts: list[str], with_file: bool) -> Answer:

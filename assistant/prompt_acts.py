@@ -137,7 +137,7 @@ class PromptActs:
         if proposal is None:
             return ""
         lines = difflib.unified_diff(_lines(current), _lines(proposal), lineterm="", n=0)
-        body = "\n".join(line for line in lines if line[:2] not in ("--", "++", "@@"))
+        body = "\n".join(line for line in lines if line[:2] not in {"--", "++", "@@"})
         shown = f"\n```diff\n{body}\n```" if body else ""
         return f"I propose version `{proposal.id}`: {proposal.reason} ({summary(current, proposal)}).{shown}"
 

@@ -63,6 +63,7 @@ ACT_MEANINGS: dict[Act, str] = {
     "critique": "say what is wrong with the prompt",
     "accept": "take the version of the prompt that was proposed",
     "dismiss": "keep the prompt as it is, not the proposed version",
+    "measure_both": "measure the prompt and the proposed version; takes minutes",
     "versions": "list the versions of the prompt and compare them",
     "restore": "go back to an earlier version of the prompt",
 }

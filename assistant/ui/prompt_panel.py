@@ -30,7 +30,7 @@ class PromptPanel:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        with gr.Group(visible=False, elem_id="proposal") as self._proposal:
+        with gr.Group(visible=False, elem_classes="tw-proposal") as self._proposal:
             self._diff = gr.HTML(elem_id="proposal-diff")
             with gr.Accordion("Edit it before you accept", open=False):
                 self._new_system = gr.Textbox(label="System prompt", lines=4, elem_id="proposal-system")

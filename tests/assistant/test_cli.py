@@ -21,7 +21,7 @@ from trainers.paths import Paths
 from trainers.plan import DataPlan, Optimization, TrainingPlan
 from trainers.status import RunStatus
 
-COMMANDS = ("app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "user")
+COMMANDS = ("app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "prompt", "user")
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 
 
@@ -122,7 +122,7 @@ ROWS = "text,label\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(20))
         (GOOD + "trainig: {epochs: 1}\n", ROWS, "unknown key 'trainig'. Did you mean 'training'?"),
         (GOOD + "training: {epochs: -1}\n", ROWS, "'training.epochs' is -1, but it should be greater than 0"),
         (GOOD + "training: {epochs: many}\n", ROWS, "'training.epochs' is 'many'"),
-        (GOOD + "evaluation: {metric: vibes}\n", ROWS, "the metrics are: exact match, JSON match, chrF"),
+        (GOOD + "evaluation: {metric: vibes}\n", ROWS, "the metrics are: exact match, macro-F1"),
         (GOOD + "prompt: {template: hello}\n", ROWS, "the template never uses {{ input }}"),
         (GOOD, None, "There is no file"),
         (GOOD, "", "rows.csv is empty"),

@@ -117,7 +117,7 @@ def test_inputs_without_any_answer_are_taken_and_nothing_breaks(pipeline: Pipeli
     assert finding(pipeline, project, "unanswered").severity == "warning"
     assert pipeline.rendered_rows(project, 3) == []
     assert pipeline.recommend(project)[0].kind != "lora"
-    with pytest.raises(DataError, match="nothing to measure on"):
+    with pytest.raises(DataError, match="no dev rows to measure on"):
         pipeline.start_measuring(project.id)
     answers = [Example(row=n, input="", output=label) for n, (_, label) in enumerate(rows(), start=1)]
     labelled = pipeline.edit(project.id, "answer", "all of them", answers)

@@ -163,6 +163,17 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("undo that", "back", {}),
     ("start over", "restart", {}),
     ("skip this question", "skip", {}),
+    ("improve the prompt", "improve", {}),
+    ("please find a better prompt", "improve", {}),
+    ("what is wrong with my prompt?", "critique", {}),
+    ("accept it", "accept", {}),
+    ("yes, take the new version", "accept", {}),
+    ("keep mine", "dismiss", {}),
+    ("show me the versions", "versions", {}),
+    ("compare the two versions", "versions", {}),
+    ("restore version 0123456789ab", "restore", {}),
+    ("go back to the version before", "restore", {}),
+    ("measure both", "measure_both", {}),
 ]
 
 NOTHING = [
@@ -269,6 +280,10 @@ BUTTONS: dict[str, str] = {
     "Start with the sample project": "sample",
     "What can you do?": "help",
     "Measure the prompt": "measure",
+    "Measure both": "measure_both",
+    "Improve the prompt": "improve",
+    "Yes, accept it": "accept",
+    "Keep mine": "dismiss",
     "What do you advise?": "recommend",
     "Add examples": "few_shot",
     "Start training": "train",
@@ -294,7 +309,13 @@ FACT_BUTTONS = {"I have none yet", "English", "German", "French", "Spanish"}
 def offered() -> set[str]:
     """Every tuple of plain texts in the files that offer buttons, and every one that a panel gives to `note`."""
     root = Path(wording.__file__).parents[1]
-    files = (root / "conversation.py", root / "acts.py", Path(wording.__file__), Path(interview.__file__))
+    files = (
+        root / "conversation.py",
+        root / "acts.py",
+        root / "prompt_acts.py",
+        Path(wording.__file__),
+        Path(interview.__file__),
+    )
     trees = [ast.parse(path.read_text("utf-8")) for path in files]
     panels = [ast.parse(path.read_text("utf-8")) for path in sorted((root / "ui").glob("*.py"))]
     notes = [

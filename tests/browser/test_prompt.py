@@ -59,11 +59,11 @@ def test_write_critique_accept_compare_restore(app: RunningApp, page: Page, tick
     expect(missing).to_contain_text("technical")
     # What the remark suggests is laid beside the draft.
     missing.get_by_role("button").click()
-    expect(page.locator("#proposal ins").first).to_be_visible()
-    expect(page.locator("#proposal ins").first).to_contain_text(re.compile("technical|returns"))
+    expect(page.locator("#proposal-diff ins").first).to_be_visible()
+    expect(page.locator("#proposal-diff ins").first).to_contain_text(re.compile("technical|returns"))
     expect(system).to_have_value("Name the team: billing, delivery, etc.")
     page.locator("#proposal-accept").click()
-    expect(page.locator("#proposal")).to_be_hidden()
+    expect(page.locator("#proposal-diff")).to_be_hidden()
     expect(system).to_have_value(re.compile("technical"))
     expect(missing).to_have_count(0)
     # Measured, the parent too, and compared row by row.
@@ -89,9 +89,9 @@ def test_a_wish_in_the_chat_becomes_a_proposal(app: RunningApp, page: Page) -> N
     visit(page, app)
     open_panel(page, "Prompt")
     say(page, "make the prompt shorter and never mention refunds")
-    expect(page.locator("#proposal ins")).to_contain_text("refunds")
+    expect(page.locator("#proposal-diff ins")).to_contain_text("refunds")
     say(page, "keep mine")
-    expect(page.locator("#proposal")).to_be_hidden()
+    expect(page.locator("#proposal-diff")).to_be_hidden()
 
 
 def test_a_search_goes_on_while_the_page_is_closed_and_can_be_stopped(app: RunningApp, page: Page) -> None:
