@@ -41,10 +41,10 @@ _LONG_WORK: dict[str, str] = {
     "measure_both": "Measuring",
     "improve": "Searching a better prompt",
 }
-_ITS_BUTTON: dict[str, str] = {
-    "measure": "Measure the prompt",
-    "measure_both": "Measure both",
-    "improve": "Improve the prompt",
+_ITS_BUTTONS: dict[str, tuple[str, ...]] = {
+    "measure": ("Measure the prompt", "Not now"),
+    "measure_both": ("Measure both", "Not now"),
+    "improve": ("Improve the prompt", "Not now"),
 }
 _TURNS_READ = 12
 _KEPT = 20_000  # characters of a message that the chat keeps; a file is the place for more
@@ -224,7 +224,7 @@ class Conversation:
         if not reading.by_model or act not in COSTLY:
             return self.acts.do(act, id, text)
         if act in _LONG_WORK:
-            return f"{_LONG_WORK[act]} takes minutes of this machine. Shall I?", (_ITS_BUTTON[act], "Not now")
+            return f"{_LONG_WORK[act]} takes minutes of this machine. Shall I?", _ITS_BUTTONS[act]
         return self.acts.do("train", id)  # says what will happen, and asks
 
     def _asked_back(self, id: str, text: str, parts: list[str], with_file: bool) -> Answer:
