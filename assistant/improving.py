@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assistant.answers import Asker
 from assistant.background import Background, Stopped
 from prompts.metrics import METRICS, Comparison
-from prompts.search import Budget, Candidate, Line, Outcome, Progress, Search
+from prompts.search import Budget, Line, Outcome, Progress, Search
 from prompts.search.search import Halted, Reflect
 from prompts.versions import Demonstration, PromptVersion
 from trainers.data import Example
@@ -69,7 +69,7 @@ class RowTrials:
 
 def improve(
     yours: PromptVersion,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PromptVersion],
     pool: Sequence[Example],
     searching: Sequence[Example],
     confirming: Sequence[Example],

@@ -18,7 +18,6 @@ from assistant.settings import Settings
 from prompts.allowed import Allowed, allowed_for
 from prompts.critique import Draft, Remark, among, applied, remarks_on
 from prompts.errors import DataError, PromptError, TunewrightError
-from prompts.search import Candidate
 from prompts.search.search import Reflect
 from prompts.templates import candidates, size_of
 from prompts.versions import Demonstration, PromptVersion
@@ -152,7 +151,7 @@ class Workshop(PromptBench):
         """What reflects on failures, where a capable endpoint is configured; None without."""
         return None
 
-    def _candidates(self, project: Project) -> list[Candidate]:
+    def _candidates(self, project: Project) -> list[PromptVersion]:
         """Wordings to begin with: the person's held to what is allowed, and the templates of the task."""
         assert project.prompt is not None
         allowed = self.can_hold_to(project)
@@ -168,4 +167,4 @@ class Workshop(PromptBench):
                 changes = {"allowed": project.prompt.allowed or allowed, **remark.suggestion.changes}
                 reason = remark.suggestion.label.lower()
                 found.append(project.prompt.revised(reason=reason, author="tunewright", **changes))
-        return [Candidate(version) for version in found]
+        return found

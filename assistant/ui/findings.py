@@ -20,7 +20,10 @@ from trainers.edits import Edit
 LISTEN = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-key]');
-  if (button && !button.disabled) { button.disabled = true; trigger('click', {key: button.dataset.key}); }
+  if (!button || button.disabled) return;
+  button.disabled = true;
+  setTimeout(() => { button.disabled = false; }, 4000);  // where nothing was drawn anew, it can be meant again
+  trigger('click', {key: button.dataset.key});
 });
 """
 _SEVERITY = {"error": "Stop", "warning": "Look at this", "info": "Good to know"}

@@ -8,6 +8,6 @@ Owns what is tried next and when to stop. Refuses to know models and metrics: `T
 """
 
 from prompts.search.budget import Budget
-from prompts.search.search import Candidate, Line, Outcome, Progress, Search, Trials
+from prompts.search.search import Line, Outcome, Progress, Search, Trials
 
-__all__ = ["Budget", "Candidate", "Line", "Outcome", "Progress", "Search", "Trials"]
+__all__ = ["Budget", "Line", "Outcome", "Progress", "Search", "Trials"]

@@ -41,14 +41,6 @@ class Trials(Protocol):
     def confirm(self, first: PromptVersion, second: PromptVersion, rows: Sequence[int]) -> Comparison: ...
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A version to try; `kind` is the generation that it belongs to."""
-
-    version: PromptVersion
-    kind: str = "wording"
-
-
 class Line(BaseModel):
     """What was seen of one candidate: its mean score on `rows` rows for searching."""
 
@@ -101,7 +93,7 @@ class Search:
     """
 
     yours: PromptVersion
-    candidates: Sequence[Candidate]
+    candidates: Sequence[PromptVersion]
     pool: Sequence[Demonstration]
     searching: int
     confirming: int
@@ -129,7 +121,7 @@ class Search:
 
     def _searched(self) -> PromptVersion:
         """Wordings first; then, round after round, examples for the best of them, as long as the budget lasts."""
-        ranked = self._halved("wordings", [self.yours, *(c.version for c in self.candidates)], 0)
+        ranked = self._halved("wordings", [self.yours, *self.candidates], 0)
         best, wordings, lost, number = ranked[0], ranked[:2], 0, 0
         share = _BEFORE_REFLECTION if self.reflect else 1.0
         while self.pool and lost < _PATIENCE and self._goes_on(share):

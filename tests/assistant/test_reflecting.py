@@ -9,7 +9,6 @@ from assistant.improving import Improving, improve
 from assistant.reflecting import reflector
 from prompts.chat_model import Message
 from prompts.errors import EngineError
-from prompts.search import Candidate
 from prompts.versions import PromptVersion
 from tests.fakes import MemoryShelf, ScriptedModel
 from tests.trainers.runs import wait_for
@@ -29,7 +28,7 @@ def student(chat: Sequence[Message]) -> str:
 def search(endpoint: ScriptedModel, model: ScriptedModel) -> Improving:
     asker = Asker(MemoryShelf(), "scripted", 8, lambda say: model)
     how = {"metric": "exact match", "minutes": 0.3, "reflect": reflector(endpoint)}
-    job = improve(YOURS, [Candidate(YOURS)], (), ROWS[:40], ROWS[40:100], asker, **how)  # type: ignore[arg-type]
+    job = improve(YOURS, [], (), ROWS[:40], ROWS[40:100], asker, **how)  # type: ignore[arg-type]
     wait_for(lambda: not job.running, "end of the search", 60)
     return job
 

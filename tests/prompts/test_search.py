@@ -10,7 +10,7 @@ import pytest
 
 from prompts.errors import EngineError
 from prompts.metrics import Comparison, compare
-from prompts.search import Budget, Candidate, Outcome, Progress, Search
+from prompts.search import Budget, Outcome, Progress, Search
 from prompts.search.search import Halted
 from prompts.versions import Demonstration, PromptVersion
 
@@ -48,11 +48,11 @@ class Simulated:
         return compare(one, other)
 
 
-def wordings(count: int) -> list[Candidate]:
-    return [Candidate(PromptVersion(system=f"wording {n}", reason=f"wording {n}")) for n in range(count)]
+def wordings(count: int) -> list[PromptVersion]:
+    return [PromptVersion(system=f"wording {n}", reason=f"wording {n}") for n in range(count)]
 
 
-def search(trials: Simulated, candidates: Sequence[Candidate], calls: int = 600, **how: object) -> Outcome:
+def search(trials: Simulated, candidates: Sequence[PromptVersion], calls: int = 600, **how: object) -> Outcome:
     values = {"pool": (), "searching": 64, "confirming": 60, "seed": trials.seed, **how}
     return Search(YOURS, candidates, trials=trials, budget=Budget(calls=calls), **values).run()  # type: ignore[arg-type]
 
@@ -98,7 +98,7 @@ def test_halving_finds_the_best_more_often_than_spending_evenly() -> None:
         found = search(trials, wordings(12), calls=420, confirming=60)
         halved += bool(found.best and quality.get(found.best.system, 0) >= 0.6)
         each = 300 // 12
-        means = {c.version.system: sum(trials.scores(c.version, range(each))) for c in wordings(12)}
+        means = {c.system: sum(trials.scores(c, range(each))) for c in wordings(12)}
         even += quality[max(means, key=lambda name: means[name])] >= 0.6
     assert halved >= even, (halved, even)
 
