@@ -124,9 +124,8 @@ class PromptActs:
     def _lay(self, id: str, begun: PromptVersion, fields: dict[str, object], reason: str) -> Answer:
         project = self._pipeline.project(id)
         version = begun.revised(reason=reason, author="tunewright", **fields)
-        if project.proposal and project.prompt:  # one proposal follows another: what counts is the way from the current
-            earlier = f"{project.proposal.reason}; {reason}"
-            version = version.model_copy(update={"parent": project.prompt.id, "reason": earlier})
+        if project.proposal:  # one proposal follows another: what counts is the way from the current version
+            version = version.model_copy(update={"reason": f"{project.proposal.reason}; {reason}"})
         project = self._pipeline.propose(id, version)
         self._pipeline.go_to(id, "Prompt")
         return self._proposed(project), DECIDE

@@ -155,11 +155,15 @@ class Workbench:
         return self.change(id, prompt=version, proposal=None)
 
     def propose(self, id: str, version: PromptVersion) -> Project:
-        """Lay a version before the person, next to the current one. Raises `PromptError` where the two are the same."""
-        project = self.project(id)
-        if project.prompt and version.id == project.prompt.id:
+        """Lay a version before the person, as a child of the current one, however it was come by.
+
+        Raises `PromptError` where the two are the same.
+        """
+        current = self.project(id).prompt
+        if current and version.id == current.id:
             raise PromptError("This would leave the prompt as it is.", hint="Say what to change.")
-        return self.change(id, proposal=version)
+        parent = current.id if current else version.parent
+        return self.change(id, proposal=version.model_copy(update={"parent": parent}))
 
     def accept(self, id: str, **edits: Any) -> Project:
         """Make the proposal the current version, with what the person changed of it. Raises `PromptError`."""

@@ -155,13 +155,13 @@ class Workshop(PromptBench):
         """Wordings to begin with: the person's held to what is allowed, and the templates of the task."""
         assert project.prompt is not None
         allowed = self.can_hold_to(project)
-        found = []
+        found: list[PromptVersion] = []
         if allowed and project.prompt.allowed is None:
             reason = f"answers held to {allowed.told}"
             found.append(project.prompt.revised(allowed=allowed, reason=reason, author="tunewright"))
         size = size_of(self.base(project).parameters)
         templates = candidates(project.spec, self.labels(project), size, project.prompt.allowed or allowed)
-        found += [version.model_copy(update={"parent": project.prompt.id}) for version in templates]
+        found += templates
         for remark in self.remarks(project):
             if remark.suggestion and remark.severity != "info":
                 changes = {"allowed": project.prompt.allowed or allowed, **remark.suggestion.changes}

@@ -235,7 +235,9 @@ def test_what_the_search_proves_is_proposed_and_the_test_rows_stay_sealed(
     finish(job)
     assert job.outcome is not None and job.outcome.better, job.outcome
     after = pipeline.project(project.id)
-    assert after.proposal == job.outcome.kept and after.prompt == project.prompt, "it is only proposed"
+    assert after.proposal is not None and after.proposal.id == job.outcome.kept.id
+    assert after.prompt == project.prompt and project.prompt is not None, "it is only proposed"
+    assert after.proposal.parent == project.prompt.id, "a way back is there"
     assert job.outcome.kept.demonstrations
     splits = pipeline.splits(project)
     sealed = {row.input for row in (*splits.test, *splits.arena)}
