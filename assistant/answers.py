@@ -61,24 +61,28 @@ class Asker:
         Each answer is kept as it comes, so that after an error, or when `on_done` raises, only the rest is asked for.
         `on_done` gets how many inputs are answered. Raises `EngineError`.
         """
-        key, known = self._key(version), self.shelf.answers(self._key(version))
-        missing = [text for text in dict.fromkeys(inputs) if _row(text) not in known]
-        before = len(inputs) - len(missing)
+        key = self._key(version)
+        known = self.shelf.answers(key)
+        rows = {text: _row(text) for text in inputs}
+        missing = [text for text, row in rows.items() if row not in known]
+        done = len(inputs) - len(missing)
         if missing:
-            on_done(before)
+            on_done(done)
             model = self.connect(say)
 
             def keep(index: int, reply: Reply) -> None:
-                answer = Answer(text=reply.text, cut=reply.finish_reason == "length")
-                known[_row(missing[index])] = answer
-                self.shelf.keep_answer(key, _row(missing[index]), answer)
-                on_done(before + sum(_row(text) in known for text in missing))
+                nonlocal done
+                row = rows[missing[index]]
+                known[row] = Answer(text=reply.text, cut=reply.finish_reason == "length")
+                self.shelf.keep_answer(key, row, known[row])
+                done += 1
+                on_done(done)
 
             asked = [version.messages(text) for text in missing]
             sampling = version.sampling(self.limit)
             asyncio.run(complete_all(model, asked, sampling, at_once=_AT_ONCE, on_reply=keep))
         on_done(len(inputs))
-        return [known[_row(text)] for text in inputs]
+        return [known[rows[text]] for text in inputs]
 
     def known(self, version: PromptVersion, inputs: Sequence[str]) -> list[Answer] | None:
         """The answers where all are there already, else None. Asks nobody."""

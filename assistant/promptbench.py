@@ -18,7 +18,6 @@ from assistant.settings import Settings
 from prompts.chat_model import ChatModel
 from prompts.errors import DataError, EngineError, PromptError
 from prompts.metrics import METRICS, Comparison, metric_for
-from prompts.versions import PromptVersion
 from trainers.data import Example
 from trainers.tokens import token_counter
 
@@ -90,13 +89,6 @@ class PromptBench(DataBench):
         if not rows:
             raise DataError("The data has no dev rows to measure on.", hint="Add rows with answers, ten or more.")
         return rows
-
-    def version(self, id: str, version_id: str) -> PromptVersion:
-        """A version of a project by its id. Raises `PromptError`."""
-        found = next((s.version for s in self.store.prompts(id) if s.version.id == version_id), None)
-        if found is None:
-            raise PromptError(f"There is no prompt version {version_id}.", hint="Look at the list of versions.")
-        return found
 
     def start_measuring(self, id: str, version_id: str | None = None) -> Measurement:
         """Measure a version, by default the current one, on dev rows in the background. One goes on at a time.

@@ -182,10 +182,14 @@ class Workbench:
 
     def restore_prompt(self, id: str, version_id: str) -> Project:
         """Make an earlier version the current one. Raises `PromptError`."""
-        for stored in self.store.prompts(id):
-            if stored.version.id == version_id:
-                return self.change(id, prompt=stored.version, proposal=None)
-        raise PromptError(f"There is no prompt version {version_id}.")
+        return self.change(id, prompt=self.version(id, version_id), proposal=None)
+
+    def version(self, id: str, version_id: str) -> PromptVersion:
+        """A version of a project by its id. Raises `PromptError`."""
+        found = next((s.version for s in self.store.prompts(id) if s.version.id == version_id), None)
+        if found is None:
+            raise PromptError(f"There is no prompt version {version_id}.", hint="Look at the list of versions.")
+        return found
 
     def prompts(self, id: str) -> list[StoredPrompt]:
         return self.store.prompts(id)

@@ -106,9 +106,8 @@ class Workshop(PromptBench):
 
     def _measure_next(self, id: str, version: str, before: Measurement) -> None:
         before.wait()
-        with suppress(
-            TunewrightError
-        ):  # the data or the version may have gone meanwhile; then there is no second score
+        # The data or the version may have gone meanwhile; then there is no second score.
+        with suppress(TunewrightError):
             self.start_measuring(id, version)
 
     def start_improving(self, id: str, minutes: float | None = None) -> Improving:

@@ -38,9 +38,9 @@ class Prefixes:
         `named` is what binds rows to adapters in a forward pass, as for the batch.
         """
         common = _common(encoded)
-        if len(common) < _SHORTEST or (len(encoded) == 1 and not self._found(common, adapter)):
-            return 0, None
         found = self._found(common, adapter)
+        if len(common) < _SHORTEST or (len(encoded) == 1 and found is None):
+            return 0, None
         if found is None:
             found = adapter, common, _computed(model, common, {key: value[:1] for key, value in named.items()})
             self._kept = [found, *self._kept][:_KEPT]

@@ -31,6 +31,7 @@ from prompts.critique.wording import (
     unrendered,
     vague_words,
 )
+from prompts.critique.wordings import plain
 
 __all__ = ["CHECKS", "Draft", "Remark", "Span", "Suggestion", "among", "applied", "remarks_on", "words_of"]
 
@@ -68,9 +69,5 @@ def remarks_on(draft: Draft) -> list[Remark]:
 
 def among(texts: Iterable[str]) -> Callable[[str], bool]:
     """Whether an input is one of these, whatever its case and spacing; for `Draft.in_test`."""
-    known = {_plain(text) for text in texts}
-    return lambda text: _plain(text) in known
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    known = {plain(text) for text in texts}
+    return lambda text: plain(text) in known

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prompts.critique.remark import Draft, Remark, Span, Suggestion
+from prompts.critique.wordings import plain
 
 _NEARLY_FULL = 0.75
 
@@ -56,7 +57,7 @@ def repeated_examples(draft: Draft) -> Iterator[Remark]:
     seen: set[str] = set()
     again = []
     for index, shown in enumerate(draft.version.demonstrations):
-        key = " ".join(shown.input.casefold().split())
+        key = plain(shown.input)
         if key in seen:
             again.append(index)
         seen.add(key)

@@ -61,6 +61,11 @@ def is_negated(draft: Draft, span: Span) -> bool:
     return _NEGATED.search(str(getattr(draft.version, span.part))[: span.start]) is not None
 
 
+def plain(text: str) -> str:
+    """A text as it is told apart from others: whatever its case and spacing."""
+    return " ".join(text.casefold().split())
+
+
 def names(text: str, label: str) -> bool:
     """Whether a text names a label as a word of its own."""
     return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE) is not None
