@@ -1,7 +1,8 @@
 """The Prompt panel: write a version, read what is remarked, and decide on what is proposed.
 
 Owns the editor, the remarks under it and the proposal above it. Versions, scores and comparison are in the versions
-panel, the search is in the improve panel.
+panel, the search is in the improve panel. The editor is drawn by itself: what it shows waits for no profile of the
+data, so that nothing comes late over what somebody has begun to type.
 """
 
 from __future__ import annotations
@@ -20,7 +21,25 @@ from assistant.ui.panel import Desk, guarded
 from assistant.ui.versions_panel import VersionsPanel
 from prompts.diff import side_by_side, summary
 from prompts.errors import TunewrightError
-from prompts.versions import DEFAULT_TEMPLATE, PromptVersion
+from prompts.versions import PromptVersion
+
+
+class Editor:
+    """The prompt's own texts."""
+
+    def __init__(self) -> None:
+        self.system = gr.Textbox(label="System prompt", lines=5, elem_id="system-prompt")
+        self.template = gr.Textbox(
+            label="The person's turn", info="Jinja; {{ input }} is the row's input", elem_id="prompt-template"
+        )
+        self.outputs: list[Any] = [self.system, self.template]
+
+    def signature(self, project: Project) -> Hashable:
+        return project.prompt.id if project.prompt else None
+
+    def draw(self, project: Project) -> list[Any]:
+        prompt = project.prompt or PromptVersion()
+        return [prompt.system, prompt.template]
 
 
 class PromptPanel:
@@ -41,10 +60,7 @@ class PromptPanel:
                 dismiss = gr.Button("Keep mine", elem_id="proposal-dismiss")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                self._system = gr.Textbox(label="System prompt", lines=5, elem_id="system-prompt")
-                self._template = gr.Textbox(
-                    label="The person's turn", info="Jinja; {{ input }} is the row's input", elem_id="prompt-template"
-                )
+                self.editor = Editor()
                 self._held = gr.Checkbox(label="Hold every answer to what is allowed", elem_id="prompt-held")
                 with gr.Row():
                     save = gr.Button("Save version", variant="primary", min_width=120)
@@ -61,15 +77,15 @@ class PromptPanel:
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
             self._seen = gr.HTML()
         self.outputs: list[Any] = [
-            self._proposal, self._diff, self._new_system, self._new_template, self._system, self._template, self._held,
-            self._clear, self._remarks, self._shown, self._demonstrations, self._seen
+            self._proposal, self._diff, self._new_system, self._new_template, self._held, self._clear, self._remarks,
+            self._shown, self._demonstrations, self._seen
         ]  # fmt: skip
-        id, written = desk.project_id, [self._system, self._template, self._held]
+        id, written = desk.project_id, [*self.editor.outputs, self._held]
         desk.then_redraw(save.click(desk.edits(self._save), [id, *written], None))
         desk.then_redraw(few.click(desk.edits(self._add_examples), [id], None))
         desk.then_redraw(self._clear.click(desk.edits(self._remove_examples), [id], None))
         # What is typed is read as soon as the field is left; nothing needs to be saved for that.
-        for field in (self._system, self._template):
+        for field in self.editor.outputs:
             field.blur(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
         self._held.input(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
         desk.then_redraw(self._remarks.click(desk.edits(self._suggest), [id, *written], None))
@@ -92,7 +108,7 @@ class PromptPanel:
         if prompt is None:
             waiting = html.empty("The first prompt comes once the task is known. You can also write one here.")
             hidden = gr.update(visible=False)
-            return [hidden, "", "", "", "", DEFAULT_TEMPLATE, hidden, hidden, waiting, hidden, "", ""]
+            return [hidden, "", "", "", hidden, hidden, waiting, hidden, "", ""]
         allowed = prompt.allowed or pipeline.can_hold_to(project)
         held = gr.update(
             visible=allowed is not None,
@@ -102,8 +118,6 @@ class PromptPanel:
         shown = len(prompt.demonstrations)
         return [
             *self._proposed(project),
-            prompt.system,
-            prompt.template,
             held,
             gr.update(visible=bool(shown)),
             prompt_cards.remarks(pipeline.remarks(project, prompt), prompt),

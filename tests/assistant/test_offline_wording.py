@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from assistant.dialogue.mind import Context
 from assistant.dialogue.offline.languages import languages, names_two_ways
+from assistant.dialogue.offline.mind import OfflineMind
 from assistant.dialogue.offline.phrases import phrases
 from assistant.dialogue.offline.rules import never_in, rules_in
 from assistant.dialogue.offline.text import Language, fold, statements
@@ -162,3 +164,10 @@ def test_a_limit_gets_a_new_number() -> None:
 )
 def test_corrections(text: str, last: str) -> None:
     assert statements(text)[-1] == (last, True)
+
+
+@pytest.mark.parametrize("where", ["/home/me/python-code/model", "./models/coder.gguf", "Qwen/Qwen2.5-Coder-0.5B"])
+def test_the_name_of_a_model_tells_no_task(where: str) -> None:
+    reading = OfflineMind().read(f"Use the base model {where}", Context())
+    assert reading.said == {"base_model": where}
+    assert not reading.inferred

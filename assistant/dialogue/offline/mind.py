@@ -16,7 +16,7 @@ from assistant.dialogue.offline.amounts import amounts
 from assistant.dialogue.offline.languages import languages, names_a_target, names_two_ways
 from assistant.dialogue.offline.listing import is_plain_list
 from assistant.dialogue.offline.pasted import pasted_examples
-from assistant.dialogue.offline.phrases import goes_in, phrases
+from assistant.dialogue.offline.phrases import goes_in, phrases, without_model
 from assistant.dialogue.offline.text import Language, fold, language_of, pattern, statements, tidy
 from assistant.dialogue.offline.tone import tone_in
 from prompts.spec import TaskSpec, infer_format
@@ -143,7 +143,7 @@ class _Statement:
     def _kind_in(self, text: str) -> kinds.Kind | None:
         # Without a target language only a word like "translate" makes it a translation.
         target = self.spec.language or names_a_target(text)
-        return kinds.kind_of(text, but="" if target else "translation")
+        return kinds.kind_of(without_model(text), but="" if target else "translation")
 
     def _all_told(self) -> str:
         return " . ".join([*self.told, self.text])

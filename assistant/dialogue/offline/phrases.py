@@ -64,6 +64,12 @@ def _model(text: str) -> str:
     return next((m.group(1) for m in reversed([*_FILE.finditer(text)]) if _is_model_file(text, m)), "")
 
 
+def without_model(text: str) -> str:
+    """The text without the model that it names: "python" in a folder's name says nothing about the task."""
+    model = _model(text)
+    return text.replace(model, " ") if model else text
+
+
 def _looks_like_model(owner: str, name: str) -> bool:
     written = f"{owner}/{name}".lower()
     if re.match(rf"{lexicon()['model_owner']}/", written) or re.search(
