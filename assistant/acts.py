@@ -171,10 +171,10 @@ class Acts:
         plan = self._pipeline.plan(project)
         cost = self._pipeline.cost_of(project, plan)
         return (
-            f"Start will train **LoRA, rank {plan.strategy.r}**, on **{self._pipeline.base(project).name}** with "
-            f"{cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: {cost}, "
-            f"including the test on {cost.test_rows} held-out rows. "
-            f"The serving engine stops meanwhile."
+            f"Start will train **{plan.strategy.brief}**, on **{self._pipeline.base(project).name}**, "
+            f"{plan.objective.title}, with {cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: "
+            f"{cost}, including the test on {cost.test_rows} held-out rows. The serving engine stops meanwhile. "
+            f"The result will be served {plan.strategy.serving.told}."
         )
 
     def _confirm(self, id: str) -> Answer:

@@ -198,9 +198,9 @@ class Pipeline(Workshop):
         return self._found(project.run_id)
 
     def tuned_run(self, project: Project) -> RunFolder | None:
-        """The latest run that left an adapter: a failed or cancelled one does not hide what was there before."""
+        """The latest run that left a result: a failed or cancelled one does not hide what was there before."""
         runs = map(self._found, (project.run_id, *reversed(project.earlier_runs)))
-        return next((run for run in runs if run and (run.adapter / "adapter_config.json").is_file()), None)
+        return next((run for run in runs if run and run.has_result), None)
 
     def _found(self, run_id: str | None) -> RunFolder | None:
         try:
@@ -224,8 +224,13 @@ class Pipeline(Workshop):
         prompt = run.plan().prompt if run else project.prompt or PromptVersion()
         arms = [("Base", ServedModel(name=self._compared_base(project).name, prompt=prompt))]
         if run:
-            arms.append(("Tuned", ServedModel(name=run.id, adapter=run.adapter, prompt=prompt)))
+            arms.append(("Tuned", self._served(run)))
         return arms
+
+    def _served(self, run: RunFolder) -> ServedModel:
+        """What a run made: an adapter or a model under the run's name, or the base with the run's own prompt."""
+        name = run.id if run.artefact else self._resolved(run.plan().base_model).name
+        return ServedModel(name=name, adapter=run.artefact, prompt=run.result_prompt())
 
     def _compared_base(self, project: Project) -> LocalModel:
         run = self.tuned_run(project)

@@ -175,7 +175,7 @@ def _lora(situation: Situation, advised: bool) -> Option:
     reasons.append("The base model stays as it is, and the adapter can be switched off at any time.")
     return Option(
         kind="lora",
-        title=f"LoRA, rank {plan.strategy.r}, on {situation.base.name}",
+        title=f"{plan.strategy.brief}, on {situation.base.name}",
         reasons=tuple(reasons),
         cost=f"{cost}, {cost.tokens:,} training tokens",
         advised=advised,

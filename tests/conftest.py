@@ -13,6 +13,8 @@ from trainers.paths import Paths
 
 # Tiny models gain nothing from a second thread, and where cores are shared they lose a factor of ten waiting for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# TRL would otherwise ask the network in a thread for each trainer that a test builds.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ FORBIDDEN = {
 }
 # These load torch when they are imported; they run in the worker, the embedded engine or a child process.
 HEAVY = {
-    *(f"trainers.{name}" for name in ("evaluate", "generate", "measure", "modeling", "prefixes", "sft", "callbacks")),
+    *(f"trainers.{name}" for name in ("building", "callbacks", "evaluate", "generate", "measure")),
+    *(f"trainers.{name}" for name in ("modeling", "prefixes", "recovery", "resumable", "rows", "unfreezing")),
     "assistant.serving.embedded_server",
 }
 MOST_LINES = 400
@@ -93,4 +94,9 @@ def test_what_counts_as_heavy_does_load_torch() -> None:
         if (module := module_name(path)) in HEAVY:
             top = ast.Module(list(ast.parse(path.read_text("utf-8")).body), [])
             names = set(imported(top, module, path))
-            assert names & HEAVY or {name.split(".")[0] for name in names} & {"torch", "transformers", "trl"}, module
+            assert names & HEAVY or {name.split(".")[0] for name in names} & {
+                "torch",
+                "transformers",
+                "trl",
+                "datasets",
+            }, module

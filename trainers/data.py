@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from prompts.errors import DataError
-from trainers.reading import ComposedKind, Table, detect_shape, given_split, pair, split_column
+from trainers.reading import ComposedKind, Table, detect_shape, given_split, pair, rejected, split_column
 
 _INPUT_NAMES = "input text ticket message question prompt instruction email review sentence document query utterance mr"
 _OUTPUT_NAMES = "output label category intent team class target answer completion response summary translation ref"
@@ -52,8 +52,9 @@ class Example:
     """One input with its expected answer. `row` counts from 1 below the header of its file, blank lines aside.
 
     `origin` is "typed" for a row that the person wrote in the chat, "written" for a synthetic one; both have numbers
-    above those of the file. `place` is the split that the data itself names, or empty. No pydantic model: there may be
-    a million of them.
+    above those of the file. `place` is the split that the data itself names, or empty. `rejected` is an answer that
+    somebody liked less than `output`, or disliked where there is no `output`. No pydantic model: there may be a million
+    of them.
     """
 
     row: int
@@ -61,6 +62,7 @@ class Example:
     output: str
     origin: Origin = "file"
     place: str = ""
+    rejected: str = ""
 
 
 def guess_mapping(table: Table) -> Mapping:
@@ -116,7 +118,8 @@ def _rows(table: Table, mapping: Mapping) -> Iterator[Example]:
         given, answer = _pair(table, mapping, row)
         if given.strip():
             place = given_split(row.get(mapping.split, "")) if mapping.split else ""
-            yield Example(row=number, input=given, output=answer.strip(), place=place)
+            worse = rejected(mapping.shape, table.columns, row, mapping.input, mapping.output) if mapping.shape else ""
+            yield Example(row=number, input=given, output=answer.strip(), place=place, rejected=worse.strip())
 
 
 def read_examples(table: Table, mapping: Mapping) -> list[Example]:

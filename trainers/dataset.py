@@ -42,9 +42,13 @@ class Dataset:
         """The number of the file's last row."""
         return len(self.table) + len(self.table.aside_rows)
 
-    def splits(self, shares: Shares, seed: int) -> Splits:
-        """The examples divided; a change moves no row from one split to another."""
-        return split(self.examples, shares, seed, self.rows)
+    def splits(self, shares: Shares, seed: int, *, with_disliked: bool = False) -> Splits:
+        """The examples divided; a change moves no row from one split to another.
+
+        `with_disliked` brings rows along whose only answer is one that somebody disliked.
+        """
+        more = (row for row in self.unanswered if row.rejected) if with_disliked else ()
+        return split((*self.examples, *more), shares, seed, self.rows)
 
 
 def load_dataset(path: Path, mapping: Mapping, edits: Sequence[Edit] = ()) -> Dataset:

@@ -73,7 +73,7 @@ _CHANGES: dict[Action, _Change] = {
 
 
 def _rewritten(row: Example, rewrite: Callable[[str], str]) -> Example:
-    return replace(row, input=rewrite(row.input), output=rewrite(row.output))
+    return replace(row, input=rewrite(row.input), output=rewrite(row.output), rejected=rewrite(row.rejected))
 
 
 def additions(edits: Sequence[Edit]) -> list[list[Example]]:

@@ -1,71 +1,101 @@
-"""Base against tuned on the test split: same rows, same prompt, greedy. Imports torch.
+"""Base against result on the test split: the same rows, greedy, each with its own prompt. Imports torch.
 
-Owns answering and scoring the held-out rows. A row that fails is scored 0 and shown, never dropped. Refuses to look
-at any other split.
+Owns answering and scoring the held-out rows, with what was saved and not with what training left in memory. A row that
+fails is scored 0 and shown, never dropped. Refuses to look at any other split.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from prompts.errors import EngineError
 from prompts.metrics import METRICS
+from prompts.versions import PromptVersion
 from trainers.data import Example
-from trainers.generate import BASE, Request, can_share_batch, generate
-from trainers.plan import TrainingPlan
+from trainers.generate import BASE, Request, generate
+from trainers.hardware import Compute
+from trainers.modeling import attach, load_base
+from trainers.plan import EvaluationPlan
+from trainers.prefixes import Prefixes
 from trainers.status import LabelScore, Prediction
+
+_TUNED = "tuned"
+OnProgress = Callable[[float], None]
 
 
 def predict(
-    plan: TrainingPlan,
+    how: EvaluationPlan,
+    examples: Sequence[Example],
+    base: Path,
+    tokenizer: Any,
+    compute: Compute,
+    prompts: tuple[PromptVersion, PromptVersion],
+    artefact: Path | None,
+    on_progress: OnProgress = lambda fraction: None,
+    trust_remote_code: bool = False,
+) -> list[Prediction]:
+    """What the untouched base and the result answer to every example, in their order.
+
+    `prompts` are the base's and the result's; `artefact` is an adapter, a whole model, or None where the result is the
+    base with its own prompt. One model is held at a time. `on_progress` gets the finished share in [0, 1].
+    """
+    model: Any = load_base(base, compute, trust_remote_code=trust_remote_code)
+    first = answers(how, examples, model, tokenizer, BASE, prompts[0], lambda done: on_progress(done / 2))
+    adapter = BASE
+    if artefact is not None and (artefact / "adapter_config.json").is_file():
+        model, adapter = attach(model, artefact, _TUNED), _TUNED
+    elif artefact is not None:
+        del model
+        model = load_base(artefact, compute)
+    second = answers(how, examples, model, tokenizer, adapter, prompts[1], lambda done: on_progress(0.5 + done / 2))
+    return [_scored(how, *row) for row in zip(examples, first, second, strict=True)]
+
+
+def answers(
+    how: EvaluationPlan,
     examples: Sequence[Example],
     model: Any,
     tokenizer: Any,
     adapter: str,
-    on_progress: Callable[[float], None] = lambda fraction: None,
-) -> list[Prediction]:
-    """Both arms' answers to every example. `on_progress` gets the finished share in [0, 1].
-
-    Rows of similar length share a batch, so little is padded; results come back in the order of `examples`.
-    """
+    prompt: PromptVersion,
+    on_progress: OnProgress = lambda fraction: None,
+) -> list[str]:
+    """One model's answers, in the order of `examples`. Rows of similar length share a batch, so little is padded."""
     by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].input))
-    size = plan.evaluation.batch_size
-    results: dict[int, Prediction] = {}
+    size, found, prefixes = how.batch_size, dict[int, str](), Prefixes()
     for start in range(0, len(by_length), size):
         indices = by_length[start : start + size]
         rows = [examples[i] for i in indices]
-        # One arm a batch: the arms' answers differ in length, and a batch runs until its longest row ends.
-        base, tuned = (_answers(plan, rows, model, tokenizer, name) for name in (BASE, adapter))
-        for i, row, first, second in zip(indices, rows, base, tuned, strict=True):
-            results[i] = _scored(plan, row, first, second)
+        found |= zip(indices, _batch(how, rows, model, tokenizer, adapter, prompt, prefixes), strict=True)
         on_progress(min(1.0, (start + size) / len(by_length)))
-    return [results[i] for i in range(len(examples))]
+    return [found[i] for i in range(len(examples))]
 
 
-def _answers(plan: TrainingPlan, rows: Sequence[Example], model: Any, tokenizer: Any, adapter: str) -> list[str]:
-    sampling = plan.prompt.sampling(plan.evaluation.max_new_tokens)
-    requests = [Request(plan.prompt.messages(row.input), sampling, adapter) for row in rows]
+def _batch(
+    how: EvaluationPlan,
+    rows: Sequence[Example],
+    model: Any,
+    tokenizer: Any,
+    adapter: str,
+    prompt: PromptVersion,
+    prefixes: Prefixes,
+) -> list[str]:
+    sampling = prompt.sampling(how.max_new_tokens)
+    requests = [Request(prompt.messages(row.input), sampling, adapter) for row in rows]
     try:
-        with _answering_as(model, adapter):
-            generate(model, tokenizer, requests)
+        generate(model, tokenizer, requests, prefixes=prefixes)
     except EngineError as error:
         if len(rows) == 1:
             return [f"[no answer: {error.message}]"]
-        return [_answers(plan, [row], model, tokenizer, adapter)[0] for row in rows]
+        return [_batch(how, [row], model, tokenizer, adapter, prompt, prefixes)[0] for row in rows]
     return [request.text for request in requests]
 
 
-def _answering_as(model: Any, adapter: str) -> AbstractContextManager[Any]:
-    """Switches the adapter off where the base is asked and the adapter cannot be left out row by row, as DoRA's."""
-    alone = not all(can_share_batch(config) for config in model.peft_config.values())
-    return model.disable_adapter() if adapter == BASE and alone else nullcontext()
-
-
-def _scored(plan: TrainingPlan, row: Example, base: str, tuned: str) -> Prediction:
-    metric = METRICS[plan.evaluation.metric]
+def _scored(how: EvaluationPlan, row: Example, base: str, tuned: str) -> Prediction:
+    metric = METRICS[how.metric]
     return Prediction(
         row=row.row,
         input=row.input,

@@ -108,37 +108,54 @@ def generate(
 def _inputs(model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str) -> tuple[Any, dict[str, torch.Tensor]]:
     """Who generates, and from what.
 
-    With a soft prompt that is the base model, from embeddings. PEFT's own way puts the soft prompt before the padding,
-    so that a short row's answer depends on its neighbours (and on Transformers 5.24 repeats it at every token).
+    With a soft prompt that is the base model, from embeddings, and with a prefix from a cache. PEFT's own way puts the
+    soft prompt before the padding, so that a short row's answer depends on its neighbours (and on Transformers 5.24
+    repeats it at every token).
     """
-    config = getattr(model, "peft_config", {}).get(adapter)
-    if config is None or config.peft_type not in ("PROMPT_TUNING", "P_TUNING"):
-        batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
-        return model, dict(batch.to(model.device))
+    kind = getattr(getattr(model, "peft_config", {}).get(adapter), "peft_type", None)
+    if kind == "PREFIX_TUNING":
+        return model.get_base_model(), _after_prefix(model, tokenizer, encoded)
+    if kind in ("PROMPT_TUNING", "P_TUNING"):
+        return model.get_base_model(), _after_soft_prompt(model, encoded)
+    batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+    return model, dict(batch.to(model.device))
+
+
+def _after_soft_prompt(model: Any, encoded: list[list[int]]) -> dict[str, torch.Tensor]:
     base, soft = model.get_base_model(), model.get_prompt(batch_size=1)[0]
     embed = base.get_input_embeddings()
     rows = [torch.cat([soft.to(embed.weight.dtype), embed(torch.tensor(ids, device=soft.device))]) for ids in encoded]
     widest = max(len(row) for row in rows)
     embeds = torch.stack([torch.nn.functional.pad(row, (0, 0, widest - len(row), 0)) for row in rows])
     start = torch.tensor([[widest - len(row)] for row in rows], device=embeds.device)
-    mask = (torch.arange(widest, device=embeds.device) >= start).long()
-    return base, {"inputs_embeds": embeds, "attention_mask": mask}
+    return {"inputs_embeds": embeds, "attention_mask": (torch.arange(widest, device=embeds.device) >= start).long()}
+
+
+def _after_prefix(model: Any, tokenizer: Any, encoded: list[list[int]]) -> dict[str, Any]:
+    """The prefix as a cache that is there already; `generate` counts its places by tokens, which nobody reads."""
+    cache = model.get_prompt(batch_size=len(encoded))
+    return _after(cache, [tokenizer.pad_token_id] * cache.get_seq_length(), tokenizer, encoded, model.device)
+
+
+def _after(cache: Any, start: list[int], tokenizer: Any, encoded: list[list[int]], device: Any) -> dict[str, Any]:
+    """Inputs that go on after a cache of the tokens `start`; padding then stands between that and the rest."""
+    rest = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
+    before = torch.tensor([start] * len(encoded))
+    return {
+        "input_ids": torch.cat([before, rest["input_ids"]], dim=1).to(device),
+        "attention_mask": torch.cat([torch.ones_like(before), rest["attention_mask"]], dim=1).to(device),
+        "past_key_values": cache,
+    }
 
 
 def _shared(
     prefixes: Prefixes, model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str, named: dict[str, list[str]]
 ) -> dict[str, Any]:
-    """The inputs with what the rows have in common computed already; padding then stands between that and the rest."""
+    """The inputs with what the rows have in common computed already."""
     length, cache = prefixes.shared(model, encoded, adapter, named)
     if not length:
         return {}
-    rest = tokenizer.pad({"input_ids": [ids[length:] for ids in encoded]}, padding_side="left", return_tensors="pt")
-    start = torch.tensor([encoded[0][:length]] * len(encoded))
-    return {
-        "input_ids": torch.cat([start, rest["input_ids"]], dim=1).to(model.device),
-        "attention_mask": torch.cat([torch.ones_like(start), rest["attention_mask"]], dim=1).to(model.device),
-        "past_key_values": cache,
-    }
+    return _after(cache, encoded[0][:length], tokenizer, [ids[length:] for ids in encoded], model.device)
 
 
 def _constraints(model: Any, tokenizer: Any, requests: Sequence[Request], stops: set[int]) -> list[Constraint | None]:

@@ -6,24 +6,29 @@ Refuses to train (that is `worker`) and never imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import signal
 import subprocess
+import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import psutil
 
 from prompts.errors import DataError, RunError
-from trainers.dataset import load_dataset
+from trainers.dataset import Dataset, load_dataset
 from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
+from trainers.splits import Splits
 from trainers.status import ENDED, RunFolder, RunStatus
 
 # A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
 _RUN_BYTES = 500e6
+_PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _KILLED = "The training process ended without a word; it was killed, often because memory ran out."
 
 
@@ -34,7 +39,7 @@ def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
     """
     require_free_space(paths.runs, _RUN_BYTES, "A training run")
     data = load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
-    splits = data.splits(plan.data.shares, plan.data.seed)
+    splits = splits_for(plan, data)
     if not splits.train:
         raise DataError(f"{plan.data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -46,6 +51,13 @@ def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
     write_atomically(run.path / "plan.yaml", plan.to_yaml())
     run.write_status(RunStatus(message="Waiting for the training process."))
     return run
+
+
+def splits_for(plan: TrainingPlan, data: Dataset) -> Splits:
+    """The rows as a plan divides them. The test rows are those that have an answer to compare with."""
+    splits = data.splits(plan.data.shares, plan.data.seed, with_disliked=plan.objective.takes_disliked)
+    answered = {name: tuple(row for row in getattr(splits, name) if row.output) for name in ("test", "arena")}
+    return replace(splits, **answered)
 
 
 def start(run: RunFolder) -> None:
@@ -73,8 +85,32 @@ def status(run: RunFolder) -> RunStatus:
         return written
     if (run.path / "cancel").exists():
         return written.model_copy(update={"state": "cancelled", "message": "Cancelled.", "seconds_left": None})
-    hint = f"What it said last is in {run.log}. Start again with a smaller batch or shorter rows."
+    hint = f"Resume goes on from the last checkpoint. What it said last is in {run.log}."
     return written.model_copy(update={"state": "failed", "message": _KILLED, "hint": hint, "seconds_left": None})
+
+
+def stop(run: RunFolder) -> None:
+    """Ask a training to end after its next step and to keep what it has learned. Raises `RunError` beyond training."""
+    now = status(run)
+    if now.state in ENDED or now.phase == "evaluating":
+        raise RunError(f"{run.name} is not training any more.", hint="Cancel it, or wait for its report.")
+    run.stop_file.touch()
+
+
+def resume(run: RunFolder) -> None:
+    """Go on where a run was cut off: from its last whole checkpoint, or with the report where that is all that lacks.
+
+    Raises `RunError` for a run that is done or goes on.
+    """
+    now = status(run)
+    if now.state == "done":
+        raise RunError(f"{run.name} is done.", hint="Start a new run, with this one as its parent to train on.")
+    if now.state not in ENDED:
+        raise RunError(f"{run.name} goes on already.", hint="Wait, or cancel it.")
+    for asked in (run.path / "cancel", run.stop_file):
+        asked.unlink(missing_ok=True)
+    run.write_status(now.model_copy(update={"state": "queued", "message": "Going on where it was.", "hint": ""}))
+    start(run)
 
 
 def cancel(run: RunFolder) -> None:
@@ -84,6 +120,17 @@ def cancel(run: RunFolder) -> None:
         return
     (run.path / "cancel").touch()
     worker.send_signal(signal.SIGTERM)
+    watcher = threading.Thread(target=_insist, args=(worker,), daemon=True)
+    watcher.start()
+
+
+def _insist(worker: psutil.Process) -> None:
+    """End a worker that does not end by itself, with everything it started."""
+    try:
+        worker.wait(_PATIENCE)
+    except psutil.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)  # it leads a process group of its own
 
 
 def list_runs(paths: Paths) -> list[RunFolder]:

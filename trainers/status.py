@@ -9,9 +9,11 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       worker.log           all that the worker printed
       status.json          state, phase, progress, speed, time left
       metrics.jsonl        one line per optimizer step or evaluation
-      cancel               there if somebody asked to stop
-      checkpoints/         what the trainer keeps while it runs; gone once the adapter is saved
-      adapter/             the artefact
+      name                 what the person calls it, where they gave it a name
+      cancel, stop         there if somebody asked to give up, or to stop and keep what is learned
+      checkpoints/         what the trainer keeps while it runs; gone once the artefact is saved
+      begun/               the adapter before the first step, where the artefact is the difference to it
+      adapter/ or model/   the artefact; of a strategy that only writes a prompt, prompt.json
       predictions.jsonl    both arms' answers on the test split
       evaluation.json      the report
 """
@@ -24,15 +26,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from prompts.errors import RunError
 from prompts.metrics import Comparison, Score
+from prompts.versions import PromptVersion
 from trainers.data import Example
 from trainers.paths import write_atomically
 from trainers.plan import TrainingPlan, read_plan
 
-State = Literal["starting", "running", "done", "failed", "cancelled"]
+State = Literal["queued", "running", "done", "failed", "cancelled"]
 Phase = Literal["preparing", "training", "evaluating", "finished"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -42,12 +45,13 @@ class RunStatus(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    state: State = "starting"
+    state: State = "queued"
     phase: Phase = "preparing"
     fraction: float = 0.0
     step: int = 0
     total_steps: int = 0
     tokens: int = 0
+    train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     seconds_left: float | None = None
     message: str = ""
@@ -55,6 +59,12 @@ class RunStatus(BaseModel):
     started: float = 0.0
     updated: float = 0.0
     peak_memory_gb: float = 0.0
+    notes: tuple[str, ...] = ()  # what was done about troubles on the way, for the person
+
+    @field_validator("state", mode="before")
+    @classmethod
+    def _renamed(cls, state: str) -> str:
+        return "queued" if state == "starting" else state  # as runs of before the queue have it
 
 
 class LabelScore(BaseModel):
@@ -116,6 +126,54 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def model(self) -> Path:
+        """A whole model, where every weight was tuned."""
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def begun(self) -> Path:
+        return self.path / "begun"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def artefact(self) -> Path | None:
+        """The adapter or model that this run made; None for one that has none, or none yet."""
+        for folder, mark in ((self.adapter, "adapter_config.json"), (self.model, "config.json")):
+            if (folder / mark).is_file():
+                return folder
+        return None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is something to serve: an artefact, or a prompt of the run's own."""
+        return self.artefact is not None or (self.path / "prompt.json").is_file()
+
+    def result_prompt(self) -> PromptVersion:
+        """The prompt that the result answers with: the plan's, or the one that the run made."""
+        try:
+            return PromptVersion.model_validate_json((self.path / "prompt.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return self.plan().prompt
+
+    def write_prompt(self, prompt: PromptVersion) -> None:
+        write_atomically(self.path / "prompt.json", prompt.model_dump_json(indent=1))
+
+    @property
+    def name(self) -> str:
+        """What the person calls it, else its id."""
+        try:
+            return (self.path / "name").read_text("utf-8").strip() or self.id
+        except OSError:
+            return self.id
+
+    @property
     def log(self) -> Path:
         return self.path / "worker.log"
 
@@ -153,6 +211,15 @@ class RunFolder:
     def add_metrics(self, **values: Any) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop what was logged beyond a checkpoint: a resumed run logs these steps again."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def tokens_trained(self) -> int:
+        """The tokens of all steps that are logged."""
+        return max((line.get("tokens", 0) for line in self.metrics()), default=0)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dict per logged step: step, and loss or eval_loss, and what else was logged."""

@@ -27,7 +27,8 @@ class TokenCounter:
     """Renders and counts chats for one model folder. Raises `ModelError` where it has no chat template.
 
     `limit` is how many tokens the model can read, None where its files do not say. `marks` finds special tokens in a
-    rendered text, on which it is always cut; `literals` are the texts by which the chat template may tell chats apart.
+    rendered text, on which it is always cut; `literals` are the texts by which the chat template may tell chats apart;
+    `ends` are the tokens at which generation stops, as far as the model's files say.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,6 +42,7 @@ class TokenCounter:
                 f"The tokenizer in {folder} cannot be read: {error}.", hint="Use another model."
             ) from error
         self.limit = _limit(folder, config)
+        self.ends = _ends(folder, self._tokenizer, _token_text(config.get("eos_token")))
         self.marks = _marks(self._tokenizer)
         self._special = {key: _token_text(config.get(key)) for key in ("bos_token", "eos_token", "unk_token")}
         try:
@@ -88,6 +90,17 @@ def _limit(folder: Path, tokenizer_config: dict[str, Any]) -> int | None:
     stated = text.get("max_position_embeddings") or tokenizer_config.get("model_max_length")
     # Where a tokenizer knows no limit, transformers writes 1e30.
     return stated if isinstance(stated, int) and 0 < stated < 10**8 else None
+
+
+def _ends(folder: Path, tokenizer: Tokenizer, eos: str) -> frozenset[str]:
+    declared: Any = None
+    for name in ("generation_config.json", "config.json"):
+        try:
+            declared = declared or json.loads((folder / name).read_text("utf-8")).get("eos_token_id")
+        except (OSError, ValueError):
+            continue
+    ids = declared if isinstance(declared, list) else [declared] if isinstance(declared, int) else []
+    return frozenset(filter(None, (eos, *(tokenizer.id_to_token(id) for id in ids))))
 
 
 def _token_text(value: Any) -> str:

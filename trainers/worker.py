@@ -1,116 +1,170 @@
 """The training process: `python -m trainers.worker RUN_DIR`.
 
-Owns one run from plan to report: prepare, train, save the adapter, compare base and tuned. Everything it has to say
-goes into the run directory. Heavy imports happen after the status says that work has begun.
+Owns one run from plan to report: wait for the device, check, train or go on training, save, compare base and result.
+Everything it has to say goes into the run directory. Heavy imports happen after the status says that work has begun.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import signal
 import sys
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from prompts.errors import ModelError, RunError, TunewrightError
 from prompts.metrics import COMPANIONS, METRICS
-from trainers.hardware import choose_compute
-from trainers.models import resolve
-from trainers.paths import default_paths
-from trainers.plan import TrainingPlan
+from trainers.checking import check_plan, parent_adapter
+from trainers.hardware import Compute, choose_compute
+from trainers.memory import peak_memory_gb, ran_out
+from trainers.models import LocalModel, resolve
+from trainers.paths import Paths, default_paths
+from trainers.queueing import device
+from trainers.splits import SPLITS, Splits
 from trainers.status import EvaluationReport, Phase, RunFolder
-
-_ADAPTER = "default"  # the name PEFT gives to the adapter that SFTTrainer makes
+from trainers.strategies import FewShotStrategy, ImportedStrategy
 
 
 class Cancelled(BaseException):
     """Somebody asked to stop. Not an Exception, so that no library's `except Exception` swallows it."""
 
 
-def run_plan(run: RunFolder) -> None:
-    """Carry out a run's plan. Raises a `TunewrightError` or `Cancelled`; the adapter is saved before the report."""
-    started = time.time()
-    plan = run.plan()
+class Work:
+    """One run's way from plan to report."""
 
-    def say(phase: Phase, message: str, fraction: float = 0.0, seconds_left: float | None = None) -> None:
-        now = {"state": "running", "phase": phase, "message": message, "fraction": fraction, "started": started}
-        run.write_status(run.written_status().model_copy(update={**now, "seconds_left": seconds_left}))
+    def __init__(self, run: RunFolder, paths: Paths) -> None:
+        self.run, self.paths = run, paths
+        self.plan = run.plan()
+        self.started = 0.0
 
-    say("preparing", "Finding the base model.")
-    paths = default_paths()
-    base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
-    compute = choose_compute(paths.cache)
-    say("preparing", f"Loading {base.name} on {compute.device}, {compute.reason}.")
-    from trainers.callbacks import ProgressCallback
-    from trainers.modeling import load_base, load_tokenizer
-    from trainers.sft import build_trainer
+    def say(self, phase: Phase, message: str, fraction: float = 0.0, seconds_left: float | None = None) -> None:
+        now = {"state": "running", "phase": phase, "message": message, "fraction": fraction, "started": self.started}
+        self.run.write_status(self.run.written_status().model_copy(update={**now, "seconds_left": seconds_left}))
 
-    tokenizer = load_tokenizer(base.folder, trust_remote_code=plan.trust_remote_code)
-    model = load_base(base.folder, compute, training=True, trust_remote_code=plan.trust_remote_code)
-    trainer = build_trainer(plan, run, model, tokenizer, compute, [ProgressCallback(run, started)])
-    begun = time.monotonic()
-    trainer.train()
-    train_seconds = time.monotonic() - begun
-    say("evaluating", "Saving the adapter.")
-    trainer.model.save_pretrained(run.adapter)
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)  # optimizer state, three times the adapter's size
-    _evaluate(run, plan, trainer.model, tokenizer, say, base.name, train_seconds)
-    final = run.written_status()
-    done = {"state": "done", "phase": "finished", "fraction": 1.0, "seconds_left": None, "message": "Finished."}
-    run.write_status(final.model_copy(update={**done, "peak_memory_gb": _peak_memory_gb()}))
+    def carry_out(self) -> None:
+        """Raises a `TunewrightError` or `Cancelled`; the artefact is saved before the report."""
+        self.started = time.time()
+        self.say("preparing", "Finding the base model.")
+        plan = self.plan
+        base = self._base()
+        compute = choose_compute(self.paths.cache)
+        splits = Splits(**{name: self.run.split(name) for name in SPLITS})
+        notes = check_plan(plan, base, compute, splits)
+        self._note(notes)
+        if not self.run.has_result:
+            self._make(base, compute)
+        shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # optimizer state, three times an adapter's size
+        shutil.rmtree(self.run.begun, ignore_errors=True)
+        if splits.test:
+            self._evaluate(base, compute)
+        done = {"state": "done", "phase": "finished", "fraction": 1.0, "seconds_left": None}
+        told = "Stopped as you asked; what it had learned is kept." if self.run.stop_file.exists() else "Finished."
+        done |= {"message": told, "peak_memory_gb": peak_memory_gb()}
+        self.run.write_status(self.run.written_status().model_copy(update=done))
 
+    def _base(self) -> LocalModel:
+        """The base model; where the run begins from a fully tuned one, that."""
+        plan = self.plan
+        base = resolve(plan.base_model, self.paths, trust_remote_code=plan.trust_remote_code)
+        parent = RunFolder(plan.parent) if plan.parent else None
+        if parent and parent.artefact == parent.model:
+            return base.model_copy(update={"folder": parent.model, "name": parent.id})
+        return base
 
-def _evaluate(
-    run: RunFolder, plan: TrainingPlan, model: Any, tokenizer: Any, say: Any, base_name: str, train_seconds: float
-) -> None:
-    from trainers.evaluate import by_label, predict
+    def _note(self, notes: list[str]) -> None:
+        now = self.run.written_status()
+        told = tuple(dict.fromkeys((*now.notes, *notes)))
+        self.run.write_status(now.model_copy(update={"notes": told}))
 
-    test = run.split("test")
-    if not test:
-        return
+    def _make(self, base: LocalModel, compute: Compute) -> None:
+        strategy = self.plan.strategy
+        if isinstance(strategy, FewShotStrategy):
+            self.run.write_prompt(strategy.version(self.plan.prompt, self.run.split("train")))
+        elif isinstance(strategy, ImportedStrategy):
+            strategy.save(None, self.run.adapter, None)
+        else:
+            self._train(base, compute)
 
-    begun = time.monotonic()
+    def _train(self, base: LocalModel, compute: Compute) -> None:
+        plan = self.plan
+        self.say("preparing", f"Loading {base.name} on {compute.device}, {compute.reason}.")
+        from trainers.modeling import load_base, load_tokenizer
+        from trainers.recovery import train
 
-    task = f"Base and tuned model answer {len(test)} held-out rows."
+        def load() -> tuple[Any, Any]:
+            remote = {"trust_remote_code": plan.trust_remote_code}
+            whole = plan.strategy.form == "model"
+            options = plan.strategy.load_options()
+            model = load_base(base.folder, compute, training=True, whole=whole, **remote, **options)
+            return model, load_tokenizer(base.folder, **remote)
 
-    def on_progress(fraction: float) -> None:
-        say("evaluating", task, fraction, (time.monotonic() - begun) / fraction * (1 - fraction))
+        begun = time.monotonic()
+        trainer = train(plan, self.run, load, compute, self.started, parent_adapter(plan))
+        seconds = time.monotonic() - begun
+        status = self.run.written_status()
+        self.run.write_status(status.model_copy(update={"train_seconds": status.train_seconds + seconds}))
+        self.say("evaluating", "Saving what it has learned.")
+        self._save(trainer)
 
-    say("evaluating", task)
-    predictions = predict(plan, test, model, tokenizer, _ADAPTER, on_progress)
-    metric = METRICS[plan.evaluation.metric]
-    base = [prediction.base for prediction in predictions]
-    tuned = [prediction.tuned for prediction in predictions]
-    expected = [prediction.expected for prediction in predictions]
-    report = EvaluationReport(
-        metric=metric.name,
-        base=metric.score(base, expected),
-        tuned=metric.score(tuned, expected),
-        comparison=metric.compare(base, tuned, expected),
-        prompt_id=plan.prompt.id,
-        base_model=base_name,
-        seed=plan.data.seed,
-        labels=by_label(predictions) if metric.name in COMPANIONS["label"] else (),
-        train_rows=len(run.split("train")),
-        train_tokens=run.written_status().tokens,
-        train_seconds=train_seconds,
-        peak_memory_gb=_peak_memory_gb(),
-    )
-    run.write_report(report, predictions)
+    def _save(self, trainer: Any) -> None:
+        """Write the artefact under another name first: half an artefact must never look like a whole one."""
+        strategy = self.plan.strategy
+        target = self.run.model if strategy.form == "model" else self.run.adapter
+        draft = target.with_name(f".{target.name}.tmp")
+        shutil.rmtree(draft, ignore_errors=True)
+        strategy.save(trainer.model, draft, self.run.begun if self.run.begun.exists() else None)
+        if strategy.form == "model":
+            trainer.processing_class.save_pretrained(draft)
+        draft.rename(target)
 
+    def _evaluate(self, base: LocalModel, compute: Compute) -> None:
+        from trainers.evaluate import by_label, predict
+        from trainers.modeling import load_tokenizer
 
-def _peak_memory_gb() -> float:
-    """The most memory this process held: on the GPU where there is one, else resident."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated()) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+        run, plan, test = self.run, self.plan, self.run.split("test")
+        begun, task = time.monotonic(), f"Base and tuned model answer {len(test)} held-out rows."
+
+        def on_progress(fraction: float) -> None:
+            self.say("evaluating", task, fraction, (time.monotonic() - begun) / fraction * (1 - fraction))
+
+        self.say("evaluating", task)
+        predictions = predict(
+            plan.evaluation,
+            test,
+            base.folder,
+            load_tokenizer(base.folder, trust_remote_code=plan.trust_remote_code),
+            compute,
+            (plan.prompt, run.result_prompt()),
+            run.artefact,
+            on_progress,
+            plan.trust_remote_code,
+        )
+        metric = METRICS[plan.evaluation.metric]
+        base_said, tuned_said, expected = (
+            [getattr(p, name) for p in predictions] for name in ("base", "tuned", "expected")
+        )
+        status = run.written_status()
+        report = EvaluationReport(
+            metric=metric.name,
+            base=metric.score(base_said, expected),
+            tuned=metric.score(tuned_said, expected),
+            comparison=metric.compare(base_said, tuned_said, expected),
+            prompt_id=run.result_prompt().id,
+            base_model=base.name,
+            seed=plan.data.seed,
+            labels=by_label(predictions) if metric.name in COMPANIONS["label"] else (),
+            train_rows=len(plan.objective.usable(run.split("train"))) if plan.strategy.trains else 0,
+            train_tokens=status.tokens,
+            train_seconds=status.train_seconds,
+            peak_memory_gb=peak_memory_gb(),
+        )
+        run.write_report(report, predictions)
 
 
 def explain(error: Exception) -> TunewrightError:
@@ -118,9 +172,8 @@ def explain(error: Exception) -> TunewrightError:
     if isinstance(error, TunewrightError):
         return error
     if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
-        return RunError("The disk is full.", hint="Free some space and start again.")
-    no_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if no_memory or "DefaultCPUAllocator: can't allocate memory" in str(error):
+        return RunError("The disk is full.", hint="Free some space and resume.")
+    if ran_out(error):
         return RunError("Memory ran out.", hint="Use a smaller batch_size, shorter rows or a smaller base model.")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(f"Training stopped: {type(error).__name__}: {reason}", hint="The log has the whole story.")
@@ -134,9 +187,12 @@ def main(path: Path) -> int:
 
     signal.signal(signal.SIGTERM, on_terminate)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    run = RunFolder(path)
+    run, paths = RunFolder(path), default_paths()
     try:
-        run_plan(run)
+        with ExitStack() as held:
+            work = Work(run, paths)
+            held.enter_context(device(run, paths))
+            work.carry_out()
     except Cancelled:
         end, code = {"state": "cancelled", "message": "Cancelled."}, 3
     except Exception as error:

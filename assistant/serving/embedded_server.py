@@ -25,7 +25,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
-from peft import PeftConfig, PeftModel, PeftModelForCausalLM
+from peft import PeftConfig
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -34,7 +34,7 @@ from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError, TunewrightError
 from trainers.generate import BASE, Request, can_share_batch, generate
 from trainers.hardware import Compute
-from trainers.modeling import load_base, load_tokenizer
+from trainers.modeling import attach, load_base, load_tokenizer
 from trainers.prefixes import Prefixes
 
 _LOG = logging.getLogger("uvicorn.error")
@@ -177,23 +177,6 @@ def _skeleton(folder: Path) -> Any:
     """The base model without weights: it takes no memory, and its shapes say whether an adapter fits."""
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-
-
-def attach(model: Any, path: Path, adapter: str) -> Any:
-    """The model with one more adapter. Raises `EngineError` where the two do not belong together."""
-    on_skeleton = model.device.type == "meta"
-    if not isinstance(model, PeftModel):
-        config = PeftConfig.from_pretrained(path, inference_mode=True)
-        model = PeftModelForCausalLM(model, config, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
-    result = model.load_adapter(path, adapter_name=adapter, low_cpu_mem_usage=on_skeleton)
-    strangers = [*result.missing_keys, *result.unexpected_keys]
-    # Other kinds share weights between layers or bring them in by a way of their own, so that names say nothing there.
-    if strangers and model.peft_config[adapter].peft_type == "LORA":
-        raise EngineError(
-            f"The adapter in {path} was not trained on this base model: {strangers[0]} does not match.",
-            hint="Use the base it was made for.",
-        )
-    return model.eval()
 
 
 def _check_width(config: Any, base: Any) -> None:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine, Launch, ServedModel
-from assistant.serving.vllm import vllm_launch, vllm_version
+from assistant.serving.vllm import check_kind, vllm_launch, vllm_version
 from assistant.settings import Settings
 from prompts.chat_model import ChatModel
 from prompts.errors import EngineError
@@ -18,7 +18,8 @@ from trainers.models import LocalModel
 
 
 class EngineRoom:
-    """Starts the engine on first use, keeps it, and puts another in its place when the base model changes.
+    """Starts the engine on first use, keeps it, and puts another in its place when the base model changes, or when
+    something is asked for that vLLM cannot hold and the embedded engine can.
 
     Raises `EngineError` at once where vLLM was asked for and is not installed.
     """
@@ -70,13 +71,20 @@ class EngineRoom:
 
     def _ready(self, base: LocalModel, models: list[ServedModel], on_progress: Callable[[str], None]) -> Engine:
         rank = max((_rank(model) for model in models), default=0)
-        if self.running and self._base == base and rank <= self._rank and self.running.takes(models):
+        kind = "vLLM" if self._vllm and all(map(_vllm_takes, models)) else "embedded"
+        if (
+            self.running
+            and self._base == base
+            and rank <= self._rank
+            and self.running.launch.engine == kind
+            and self.running.takes(models)
+        ):
             return self.running
         self.stop()
         self._rank = max(rank, 16)
         self._base = base
         log = self._settings.paths.logs / "engine.log"
-        self._engine = Engine(self._launch(base), log)
+        self._engine = Engine(self._launch(base, kind), log)
 
         def tell(text: str) -> None:
             self.progress = text
@@ -85,9 +93,9 @@ class EngineRoom:
         self._engine.start(tell)
         return self._engine
 
-    def _launch(self, base: LocalModel) -> Launch:
+    def _launch(self, base: LocalModel, kind: str) -> Launch:
         compute = choose_compute(self._settings.paths.cache)
-        if not self._vllm:
+        if kind == "embedded":
             return embedded_launch(base, compute)
         config = json.loads((base.folder / "config.json").read_text("utf-8"))
         context = int(config.get("max_position_embeddings", 0))
@@ -108,6 +116,16 @@ def _takes_vllm(settings: Settings) -> bool:
         hint = "Install it with `make run ENGINE=vllm`, or set TUNEWRIGHT_ENGINE=embedded."
         raise EngineError("vLLM is not installed.", hint=hint)
     return installed and settings.engine != "embedded"
+
+
+def _vllm_takes(model: ServedModel) -> bool:
+    """Whether vLLM can hold it; the embedded engine takes the base's place where one of those asked for is not."""
+    try:
+        if model.adapter is not None:
+            check_kind(model.adapter)
+    except EngineError:
+        return False
+    return True
 
 
 def _rank(model: ServedModel) -> int:

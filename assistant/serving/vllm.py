@@ -9,11 +9,10 @@ import json
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from assistant.serving.adapters import check_fits, read_config
 from assistant.serving.engine import Launch
 from prompts.errors import EngineError
+from trainers.adapters import check_fits, read_config
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
 from trainers.paths import PYTHON
@@ -92,9 +91,7 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
     title = f"vLLM {vllm_version()} ({compute.device}, {compute.dtype})"
 
     def check(adapter: Path) -> None:
-        if not (adapter / "adapter_config.json").is_file():
-            raise _refusal(adapter, "a whole model, and this vLLM serves adapters of one base")
-        _check_kind(adapter, read_config(adapter), allowed)
+        check_kind(adapter, allowed)
         check_fits(adapter, base.folder)
 
     return Launch(
@@ -109,8 +106,11 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
     )
 
 
-def _check_kind(adapter: Path, config: dict[str, Any], max_rank: int) -> None:
-    """Raise `EngineError` for an adapter that vLLM cannot hold."""
+def check_kind(adapter: Path, max_rank: int = _RANKS[-1]) -> None:
+    """Raise `EngineError` for what vLLM cannot hold beside a base."""
+    if not (adapter / "adapter_config.json").is_file():
+        raise _refusal(adapter, "a whole model, and this vLLM serves adapters of one base")
+    config = read_config(adapter)
     if config.get("peft_type") != "LORA":
         raise _refusal(adapter, f"a {config.get('peft_type')} adapter, and vLLM serves LoRA only")
     unserved = [words for key, words in _UNSERVED.items() if config.get(key)]

@@ -36,7 +36,7 @@ MOST_CPU_TOKENS = 35_000
 
 def base(folder: Path, parameters: float = 135e6) -> LocalModel:
     """A model folder that holds nothing but the header of its weights, which is all that is counted."""
-    header = json.dumps({"w": {"shape": [int(parameters)]}}).encode()
+    header = json.dumps({"w": {"shape": [int(parameters)], "dtype": "F32", "data_offsets": [0, 0]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     return LocalModel(ref=str(folder), kind="folder", name="made-up", folder=folder)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError
 from tests.trainers.runs import Started
-from trainers.evaluate import predict
 from trainers.generate import BASE, Request, can_share_batch, generate
 from trainers.hardware import Compute
 from trainers.modeling import load_base, load_tokenizer
@@ -198,41 +195,6 @@ def test_a_very_small_top_p_is_greedy(pristine: Any, tokenizer: Any) -> None:
     sampling = Sampling(max_tokens=12, temperature=1.0, top_p=1e-6)
     row = Request([Message(role="user", content="hi")], sampling)
     assert answers(pristine, tokenizer, row) == answers(pristine, tokenizer, asked("hi"))
-
-
-# The evaluation, which stands on this.
-
-
-@pytest.mark.parametrize("how", [{}, {"use_dora": True}])
-def test_the_evaluations_base_arm_is_the_pristine_base_whatever_the_adapter(
-    tiny_model: Path,
-    pristine: Any,
-    tokenizer: Any,
-    tiny_plan: Callable[..., Any],
-    trained: Started,
-    how: dict[str, Any],
-) -> None:
-    plan, rows = tiny_plan(), trained.run.split("test")[:5]
-    steps: list[float] = []
-    predictions = predict(plan, rows, with_adapter(tiny_model, **how), tokenizer, "tuned", steps.append)
-    assert [p.row for p in predictions] == [row.row for row in rows], "in the order of the examples"
-    assert [p.base for p in predictions] == [
-        answers(pristine, tokenizer, asked(row.input, max_tokens=plan.evaluation.max_new_tokens))[0] for row in rows
-    ]
-    assert all(p.base != p.tuned for p in predictions)
-    assert steps[-1] == 1.0
-
-
-def test_a_row_that_cannot_be_answered_is_kept_and_scored_0(
-    tiny_model: Path, tokenizer: Any, tiny_plan: Callable[..., Any], trained: Started
-) -> None:
-    good = trained.run.split("test")[0]
-    long = replace(good, input="word " * 1000, row=99)
-    first, second = predict(tiny_plan(), [long, good], with_adapter(tiny_model), tokenizer, "tuned")
-    assert first.row == 99
-    assert "[no answer: The prompt has" in first.base
-    assert (first.base_score, first.tuned_score) == (0.0, 0.0)
-    assert "[no answer" not in second.base
 
 
 def test_a_base_that_gave_its_adapter_back_answers_as_before(tiny_model: Path, pristine: Any, tokenizer: Any) -> None:

@@ -110,7 +110,7 @@ def test_a_cancelled_run_ends_cancelled_within_seconds(tiny_plan: Plans, measure
 def test_a_run_may_be_cancelled_at_once(tiny_plan: Plans, measured_paths: Paths) -> None:
     run = create_run(tiny_plan(), measured_paths)
     cancel(run)  # not started: nothing to stop
-    assert status(run).state == "starting"
+    assert status(run).state == "queued"
     start(run)
     cancel(run)
     assert wait_until_ended(run, 20).state == "cancelled"
@@ -134,7 +134,7 @@ def test_another_process_with_the_same_id_is_not_taken_for_the_worker(tiny_plan:
     me = psutil.Process()
     record = run.path / "worker.json"
     record.write_text(json.dumps({"pid": me.pid, "born": me.create_time()}))
-    assert status(run).state == "starting"
+    assert status(run).state == "queued"
     record.write_text(json.dumps({"pid": me.pid, "born": me.create_time() - 100}))
     assert status(run).state == "failed"
     cancel(run)  # must not signal this very process
@@ -144,7 +144,7 @@ def test_another_process_with_the_same_id_is_not_taken_for_the_worker(tiny_plan:
     ("base_model", "words"),
     [
         ("/no/such/model", "There is no base model '/no/such/model'"),
-        ("{broken}", "cannot be loaded"),
+        ("{broken}", "model.safetensors is damaged"),
     ],
 )
 def test_a_model_that_cannot_be_had_fails_in_one_sentence(

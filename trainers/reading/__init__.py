@@ -15,7 +15,7 @@ header, then `sink.add(cells, line, raw)` or `sink.add_record(record, line, raw)
 
 from trainers.reading.formats import SUFFIXES, read_table
 from trainers.reading.hub import fetch_dataset, is_dataset_id
-from trainers.reading.shapes import ComposedKind, Shape, detect_shape, pair
+from trainers.reading.shapes import ComposedKind, Shape, detect_shape, pair, rejected
 from trainers.reading.splits import given_split, split_column
 from trainers.reading.table import SetAside, Table, table_of
 
@@ -31,6 +31,7 @@ __all__ = [
     "is_dataset_id",
     "pair",
     "read_table",
+    "rejected",
     "split_column",
     "table_of",
 ]

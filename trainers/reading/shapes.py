@@ -5,8 +5,8 @@ know prompts. How turns become text: a single user turn is the input as it stand
 answer (a system turn, earlier turns), every turn is a paragraph that begins with who speaks: "System: ", "User: ",
 "Assistant: " and so on. The last turn of the assistant is the answer; what follows it is left out.
 
-For preferences the chosen answer is the answer, for thumbs the completions with a thumb up: enough to train on by
-examples, and less than the data says. `Shape.says` tells.
+For preferences the chosen answer is the answer, for thumbs the completions with a thumb up; `rejected` gives the other
+side, which preference objectives (DPO, KTO) learn from. `Shape.says` tells.
 """
 
 from __future__ import annotations
@@ -80,6 +80,18 @@ def pair(kind: ComposedKind, columns: Sequence[str], row: Row, input: str, outpu
     return _PAIRS[kind](columns, row, input, output)
 
 
+def rejected(kind: ComposedKind, columns: Sequence[str], row: Row, input: str, output: str) -> str:
+    """The answer that was liked less, or disliked; empty in shapes and rows that have none."""
+    if kind == "preference":
+        # The same prompt stands before it: what is left of it is found as the chosen answer is.
+        worse = _find(columns, "rejected", (output,)) or ""
+        swapped = {**row, output: row.get(worse, ""), worse: row.get(output, "")}
+        return _pair_from_preference(columns, swapped, input, output)[1]
+    if kind == "thumbs" and _thumb(columns, row, input, output) in _DOWN:
+        return _answered(row, output)
+    return ""
+
+
 def _find(columns: Sequence[str], role: str, taken: Sequence[str] = ()) -> str | None:
     by_name = {column.casefold(): column for column in columns if column not in taken}
     return next((by_name[name] for name in _NAMES[role] if name in by_name), None)
@@ -110,7 +122,7 @@ def _preference(columns: Sequence[str], rows: Sequence[Row]) -> Shape | None:
     if chosen is None or rejected is None:
         return None
     prompt = _find(columns, "prompt", (chosen, rejected))
-    says = "Preferences (DPO): for now the chosen answers are learned, and the rejected ones are not used."
+    says = "Preferences: DPO learns from both sides; by examples alone, only the chosen answers are learned."
     if prompt is None:
         says += " The prompt is what chosen and rejected have in common."
         return Shape(kind="preference", roles={"chosen": chosen, "rejected": rejected}, says=says)
@@ -124,7 +136,7 @@ def _thumbs(columns: Sequence[str], rows: Sequence[Row]) -> Shape | None:
     said = {row.get(thumb, "").strip().casefold() for row in rows} - {""}
     if not said or not said <= _UP | _DOWN:
         return None
-    says = "Thumbs (KTO): for now the answers with a thumb up are learned, and those with a thumb down are left out."
+    says = "Thumbs: KTO learns from both; by examples alone, only the answers with a thumb up are learned."
     return Shape(kind="thumbs", roles={"prompt": prompt, "completion": completion, "thumb": thumb}, says=says)
 
 
@@ -212,11 +224,19 @@ def _pair_from_preference(columns: Sequence[str], row: Row, input: str, output: 
 
 
 def _pair_from_thumbs(columns: Sequence[str], row: Row, input: str, output: str) -> Pair:
-    thumb = _find(columns, "thumb", (input, output))
-    up = thumb is not None and row.get(thumb, "").strip().casefold() in _UP
-    asked, answered = _messages(row.get(input, "")), _messages(row.get(output, ""))
-    answer = answered[-1][1] if answered else row.get(output, "")
-    return (_as_input(asked) if asked else row.get(input, "")), answer if up else ""
+    up = _thumb(columns, row, input, output) in _UP
+    asked = _messages(row.get(input, ""))
+    return (_as_input(asked) if asked else row.get(input, "")), _answered(row, output) if up else ""
+
+
+def _thumb(columns: Sequence[str], row: Row, input: str, output: str) -> str:
+    return row.get(_find(columns, "thumb", (input, output)) or "", "").strip().casefold()
+
+
+def _answered(row: Row, output: str) -> str:
+    """The answer of a column that holds it as text or as turns."""
+    turns = _messages(row.get(output, ""))
+    return turns[-1][1] if turns else row.get(output, "")
 
 
 def _pair_from_instruction(columns: Sequence[str], row: Row, input: str, output: str) -> Pair:

@@ -1,3 +1,42 @@
-"""Ways to change a model. To add one: a file here with a frozen pydantic class (its knobs, its `type`) that has
-`peft_config()`, its paper in the docstring, and its name in the plan's union. Heavy imports stay inside functions.
-"""
+"""Every way to change what a model does, one small file each. `Strategy` says how to add one."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainers.strategies.few_shot import FewShotStrategy
+from trainers.strategies.full import FullStrategy
+from trainers.strategies.imported import ImportedStrategy
+from trainers.strategies.lora import LoraStrategy
+from trainers.strategies.p_tuning import PTuningStrategy
+from trainers.strategies.prefix_tuning import PrefixTuningStrategy
+from trainers.strategies.prompt_tuning import PromptTuningStrategy
+from trainers.strategies.qlora import QloraStrategy
+from trainers.strategies.strategy import Serving, Start, Strategy
+
+AnyStrategy = Annotated[
+    LoraStrategy
+    | QloraStrategy
+    | PromptTuningStrategy
+    | PTuningStrategy
+    | PrefixTuningStrategy
+    | FullStrategy
+    | FewShotStrategy
+    | ImportedStrategy,
+    Field(discriminator="type"),
+]
+
+__all__ = [
+    "AnyStrategy",
+    "FewShotStrategy",
+    "FullStrategy",
+    "ImportedStrategy",
+    "LoraStrategy",
+    "PTuningStrategy",
+    "PrefixTuningStrategy",
+    "PromptTuningStrategy",
+    "QloraStrategy",
+    "Serving",
+    "Start",
+    "Strategy",
+]

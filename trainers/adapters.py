@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.errors import EngineError
+from trainers.shapes import tensor_shapes
 
 _LAYER = re.compile(r"(.*\blayers\.\d+)\.")
 _PREFIX = "base_model.model."
@@ -28,9 +29,9 @@ def read_config(adapter: Path) -> dict[str, Any]:
 
 def check_fits(adapter: Path, base: Path) -> None:
     """Raise `EngineError` where a LoRA adapter was trained on a base of another shape."""
-    weights = _shapes(base)
+    weights = tensor_shapes(base)
     layers = {found.group(1) for name in weights if (found := _LAYER.match(name))}
-    for name, shape in _shapes(adapter).items():
+    for name, shape in tensor_shapes(adapter).items():
         module, _, kind = name.removeprefix(_PREFIX).rpartition(".lora_")
         layer = _LAYER.match(f"{module}.")
         if layer and layers and layer.group(1) not in layers:
@@ -47,21 +48,3 @@ def _misfit(adapter: Path, base: Path, why: str) -> EngineError:
     return EngineError(
         f"The adapter in {adapter} was not trained on the model in {base}: {why}.", hint="Use the base it was made for."
     )
-
-
-def _shapes(folder: Path) -> dict[str, list[int]]:
-    """Name to shape of every floating-point tensor in a folder's safetensors files."""
-    return {
-        name: entry["shape"]
-        for path in folder.glob("*.safetensors")
-        for name, entry in _header(path).items()
-        if name != "__metadata__" and entry["dtype"] in ("F64", "F32", "F16", "BF16")
-    }
-
-
-def _header(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return dict(json.loads(file.read(int.from_bytes(file.read(8), "little"))))
-    except (OSError, ValueError, OverflowError) as error:
-        raise EngineError(f"{path} is damaged: {error}.", hint="Train or copy it again.") from error
