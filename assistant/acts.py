@@ -15,8 +15,9 @@ from assistant.pipeline import Pipeline
 from assistant.profiling import Profiling
 from assistant.project import Project
 from assistant.prompt_acts import WARNING, Note, PromptActs
+from assistant.train_acts import TrainActs
 from prompts.errors import TunewrightError
-from trainers.status import ENDED
+from trainers.status import EvaluationReport
 
 _PATIENCE = 4.0  # seconds that an answer waits for the profile; some thousand rows take as long
 
@@ -28,6 +29,7 @@ class Acts:
         self._pipeline = pipeline
         self._note = note
         self.prompt = PromptActs(pipeline, note)
+        self.training = TrainActs(pipeline)
         self._by_name: dict[Act, Callable[[str], Answer]] = {
             "sample": self._sample,
             "profile": self._profile,
@@ -39,10 +41,12 @@ class Acts:
             "versions": self.prompt.versions,
             "few_shot": self._few_shot,
             "recommend": self._recommend,
-            "train": self._train,
-            "confirm": self._confirm,
+            "train": self.training.ask,
+            "confirm": self.training.start,
+            "keep": self.training.keep,
+            "resume": self.training.resume,
             "cancel": self._cancel,
-            "status": self._status,
+            "status": self.training.status,
             "report": self._report,
             "compare": self._compare,
             "help": lambda id: (wording.HELP, self._next(id)[1]),
@@ -58,6 +62,8 @@ class Acts:
             return self.prompt.ask_to_improve(id, text)
         if act == "restore":
             return self.prompt.restore(id, text)
+        if act == "choose":
+            return self.training.choose(id, text)
         return self._by_name[act](id)
 
     def _next(self, id: str) -> Answer:
@@ -162,27 +168,6 @@ class Acts:
         text = f"My advice: **{best.title}** ({best.cost}).\n{reasons}\n\nAll options are in **Strategy**."
         return text, options[best.kind]
 
-    def _train(self, id: str) -> Answer:
-        return self.what_will_happen(id), ("Yes, start training", "What do you advise?")
-
-    def what_will_happen(self, id: str) -> str:
-        """Data, model, size and minutes of the plan that Start will follow. Raises `DataError` without data."""
-        project = self._pipeline.project(id)
-        plan = self._pipeline.plan(project)
-        cost = self._pipeline.cost_of(project, plan)
-        return (
-            f"Start will train **{plan.strategy.brief}**, on **{self._pipeline.base(project).name}**, "
-            f"{plan.objective.title}, with {cost.rows} rows, {plan.training.epochs:g} epochs, {cost.tokens:,} tokens: "
-            f"{cost}, including the test on {cost.test_rows} held-out rows. The serving engine stops meanwhile. "
-            f"The result will be served {plan.strategy.serving.told}."
-        )
-
-    def _confirm(self, id: str) -> Answer:
-        run = self._pipeline.start_training(id)
-        return f"Training has begun as run `{run.id}`. It goes on if you close this page or the app.", (
-            "Cancel training",
-        )
-
     def _cancel(self, id: str) -> Answer:
         search, measurement = self._pipeline.improvements.get(id), self._pipeline.measurements.get(id)
         if search and search.running:
@@ -191,18 +176,7 @@ class Acts:
         if measurement and measurement.running:
             measurement.stop()
             return "I stop measuring.", ()
-        status = self._pipeline.run_status(self._pipeline.project(id))
-        if status is None or status.state in ENDED:
-            return "Nothing is running.", ()
-        self._pipeline.cancel_training(id)
-        return "I cancel the training.", ("Start training",)
-
-    def _status(self, id: str) -> Answer:
-        status = self._pipeline.run_status(self._pipeline.project(id))
-        if status is None:
-            return "No training was started yet.", ("What do you advise?",)
-        left = f", about {status.seconds_left / 60:.0f} minutes left" if status.seconds_left else ""
-        return f"The training is {status.state} ({status.phase}, {status.fraction:.0%}{left}). {status.message}", ()
+        return self.training.cancel(id)
 
     # The result
 
@@ -216,9 +190,12 @@ class Acts:
         return "Write a message in **Compare**; base and tuned model answer at the same time.", ()
 
     def verdict(self, project: Project) -> str:
-        """Whether the latest tuned model is better, with the figures."""
+        """Whether the tuned model that is shown is better, with the figures."""
         run = self._pipeline.tuned_run(project)
-        report = run.report() if run else None
+        return self.verdict_of(run.report() if run else None)
+
+    def verdict_of(self, report: EvaluationReport | None) -> str:
+        """Whether a run's result is better, with the figures."""
         if report is None:
             return "There is no report yet. It comes at the end of a training."
         words = {"better": "Yes, it got better.", "worse": "It got worse.", "cannot tell": "I cannot tell yet."}

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assistant.cli_prompt import prompt
+from assistant.cli_runs import add_commands
 from assistant.cli_users import user
 from prompts.errors import RunError, TunewrightError
 
 if TYPE_CHECKING:
+    from trainers.plan import TrainingPlan
     from trainers.status import RunFolder, RunStatus
 
 cli = typer.Typer(
@@ -83,29 +85,45 @@ def train(
     detach: Annotated[bool, typer.Option(help="Start, print the run, and leave it to itself.")] = False,
 ) -> None:
     """Train by a plan and print the report. Ctrl-C cancels the training."""
-    from trainers import jobs
-    from trainers.paths import default_paths
     from trainers.plan import read_plan
 
-    run = jobs.create_run(read_plan(plan), default_paths())
+    begin(read_plan(plan), detach=detach)
+
+
+def begin(plan: TrainingPlan, *, detach: bool) -> None:
+    """Check a plan, start it as a run, and follow that unless it is left to itself."""
+    from trainers import jobs
+    from trainers.checking import check_plan
+    from trainers.dataset import load_dataset
+    from trainers.hardware import choose_compute
+    from trainers.models import resolve
+    from trainers.paths import default_paths
+
+    paths = default_paths()
+    data = load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
+    base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
+    for warning in check_plan(plan, base, choose_compute(paths.cache), jobs.splits_for(plan, data)):
+        typer.echo(f"Note: {warning}")
+    run = jobs.create_run(plan, paths, data)
     try:
         jobs.start(run)
         typer.echo(f"run {run.id} in {run.path}")
+        typer.echo(f"The result will be served {plan.strategy.serving.told}.")
         if run.set_aside.exists():
             typer.echo(f"Some rows could not be read; they are in {run.set_aside}, each with the reason.")
         if not detach:
-            _follow(run)
+            follow(run)
     except KeyboardInterrupt:
         typer.echo("Cancelling ...")
         jobs.cancel(run)
-        _follow(run)
+        follow(run)
 
 
 @cli.command()
 def runs() -> None:
     """List the runs, the newest first."""
     from trainers import jobs
-    from trainers.paths import default_paths
+    from trainers.paths import default_paths, size_of
 
     found = jobs.list_runs(default_paths())
     if not found:
@@ -113,7 +131,8 @@ def runs() -> None:
     for run in found:
         report = run.report()
         score = f"  {report.metric}: base {report.base.value:.0%}, tuned {report.tuned.value:.0%}" if report else ""
-        typer.echo(f"{run.id}  {jobs.status(run).state:<9}{score}")
+        name = f"  {run.name}" if run.name != run.id else ""
+        typer.echo(f"{run.id}  {jobs.status(run).state:<9}  {size_of(run.path) / 1e6:7.1f} MB{score}{name}")
 
 
 @cli.command()
@@ -156,7 +175,7 @@ def fetch(
     typer.echo(f"{detect()}: {choose_compute(paths.cache).reason}")
 
 
-def _follow(run: RunFolder) -> None:
+def follow(run: RunFolder) -> None:
     """Print progress until the run ends. Exit code 1 where it failed, 3 where it was cancelled."""
     from trainers import jobs
     from trainers.status import ENDED
@@ -195,7 +214,10 @@ def _print_end(run: RunFolder) -> None:
         f"difference: {change.difference * 100:+.0f} points "
         f"({change.low * 100:+.0f} to {change.high * 100:+.0f}), p = {change.p_value:.2g}: {change.verdict}"
     )
-    typer.echo(f"adapter: {run.adapter}")
+    typer.echo(f"prompt: version {found.prompt_id}" if run.artefact is None else f"{run.artefact.name}: {run.artefact}")
+
+
+add_commands(cli)
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ from assistant.project import Project, Turn
 from assistant.prompt_acts import WARNING
 from prompts.errors import ModelError, TunewrightError
 from prompts.rewriting import Wish, wishes_in
+from trainers import jobs
 from trainers.data import labels_of
-from trainers.status import ENDED
 
 _YES = re.compile(
     r"\W*(yes|yep|yeah|sure|ok|okay|do it|go ahead|ja|gerne|oui|d'accord|si|sí|claro|vale)( please)?\W*", re.I
@@ -252,21 +252,25 @@ class Conversation:
 
     def what_will_happen(self, id: str) -> str:
         """What Start will do. Raises `DataError` without data."""
-        return self.acts.what_will_happen(id)
+        return self.acts.training.what_will_happen(id)
 
     def announce_end(self, id: str) -> bool:
-        """Tell once, in the chat, that the latest run has ended. True where something was told."""
+        """Tell once, in the chat, that a run has ended. True where something was told."""
         with self._announcing:  # every open page asks each second
             project = self._pipeline.project(id)
-            status = self._pipeline.run_status(project)
-            if status is None or status.state not in ENDED or project.announced == project.run_id:
+            run = self._pipeline.unannounced(project)
+            if run is None:
                 return False
-            self._pipeline.change(id, announced=project.run_id)
+            self._pipeline.change(id, announced=(*project.announced, run.id))
+        status = jobs.status(run)
         if status.state == "done":
             self._pipeline.go_to(id, "Report")
-            self.note(id, "Training is finished. " + self.acts.verdict(project), ("Compare side by side",))
+            told = self.acts.verdict_of(run.report())
+            which = "Training" if run.name == run.id else f"**{run.name}**"
+            self.note(id, f"{which} is finished. {told}", ("Compare side by side",))
         else:
-            self.note(id, f"The training has ended: {status.message} {status.hint}".strip(), ("Start training",))
+            told = f"The training has ended: {status.message} {status.hint}".strip()
+            self.note(id, told, ("Resume the training", "Start training"))
         return True
 
 

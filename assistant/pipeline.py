@@ -1,7 +1,7 @@
 """The journey, one method a stage: all that the screen, the chat and the command line call.
 
-Owns what is run: measuring, advising, training, comparing. A project's own changes are the workbench's and the data
-bench's. Refuses to word (that is `dialogue`) and to draw (`ui`).
+Owns what needs the engine: measuring, writing, comparing. A project's own changes are the benches'. Refuses to word
+(that is `dialogue`) and to draw (`ui`).
 """
 
 from __future__ import annotations
@@ -15,25 +15,21 @@ from assistant.arena import Arm, count_votes
 from assistant.hosts import is_here
 from assistant.improving import RowTrials
 from assistant.project import Project, Vote
-from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend
 from assistant.reflecting import reflector
+from assistant.runbench import RunBench
 from assistant.serving.engine import ServedModel
 from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.room import EngineRoom
 from assistant.settings import Settings
-from assistant.workshop import Workshop
 from assistant.writing import Writing, write_rows
 from prompts.chat_model import ChatModel
-from prompts.errors import DataError, RunError, TunewrightError
+from prompts.errors import DataError
 from prompts.search.search import Reflect
 from prompts.versions import Demonstration, PromptVersion
 from prompts.writing import levelled
-from trainers import jobs
 from trainers.data import labels_of
-from trainers.hardware import choose_compute, detect
 from trainers.models import LocalModel
-from trainers.plan import TrainingPlan
-from trainers.status import ENDED, RunFolder, RunStatus
+from trainers.status import RunFolder
 from trainers.synthetic import Trial
 
 
@@ -45,7 +41,7 @@ class Writer:
     host: str = ""
 
 
-class Pipeline(Workshop):
+class Pipeline(RunBench):
     """Everything a person can do, for any number of projects. Safe to call from several threads."""
 
     def __init__(self, settings: Settings, engines: EngineRoom | None = None) -> None:
@@ -134,87 +130,11 @@ class Pipeline(Workshop):
         key = chosen.key.get_secret_value() if chosen.key else "none"
         return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key, is_ours=False)
 
-    # Strategy
-
-    def situation(self, project: Project) -> Situation:
-        """All that the advice rests on."""
-        ready = project.data is not None and project.prompt is not None
-        stored = self.score_of(project)
-        return Situation(
-            project=project,
-            machine=detect(),
-            compute=choose_compute(self.settings.paths.cache),
-            base=self.base(project),
-            profile=self.profile(project) if ready else None,
-            splits=self.splits(project) if ready else None,
-            score=stored.score if stored else None,
-        )
-
-    def recommend(self, project: Project) -> list[Option]:
-        """The options, the advised one first. Without data the base model need not be there yet."""
-        if project.data is None or project.prompt is None:
-            return [no_data()]
-        return recommend(self.situation(project))
-
-    def plan(self, project: Project) -> TrainingPlan:
-        """The plan that Start will follow: the person's own, else the advised one. Raises `DataError` without data."""
-        data = self.source(project)
-        if not self.examples(project):
-            raise DataError("No row has an answer yet.", hint="Give some in the Data panel.")
-        if project.plan is None:
-            return advised_plan(self.situation(project))
-        where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns, "edits": data.edits})
-        return project.plan.model_copy(update={"data": where, "prompt": project.prompt or project.plan.prompt})
-
-    def set_plan(self, id: str, plan: TrainingPlan | None) -> Project:
-        """Take the person's own plan; None goes back to the advised one."""
-        return self.change(id, plan=plan)
-
-    def cost_of(self, project: Project, plan: TrainingPlan) -> Cost:
-        """What following a plan will take."""
-        return estimate_cost(self.situation(project), plan)
-
     # Train
 
-    def start_training(self, id: str) -> RunFolder:
-        """Start the project's plan as a run of its own. The engine steps aside. Raises a `TunewrightError`."""
-        with self._lock:
-            project = self.project(id)
-            status = self.run_status(project)
-            if status and status.state not in ENDED:
-                raise RunError("A training of this project is running already.", hint="Cancel it first, or wait.")
-            run = jobs.create_run(self.plan(project), self.settings.paths)
-            for job in (*self.measurements.values(), *self.improvements.values()):
-                job.stop()  # rather than let it fail when the engine goes
-            self.engines.stop()
-            jobs.start(run)
-            earlier = (*project.earlier_runs, project.run_id) if project.run_id else ()
-            self.change(id, run_id=run.id, earlier_runs=earlier)
-            self.go_to(id, "Train")
-            return run
-
-    def run(self, project: Project) -> RunFolder | None:
-        """The project's latest run, where it is still there."""
-        return self._found(project.run_id)
-
-    def tuned_run(self, project: Project) -> RunFolder | None:
-        """The latest run that left a result: a failed or cancelled one does not hide what was there before."""
-        runs = map(self._found, (project.run_id, *reversed(project.earlier_runs)))
-        return next((run for run in runs if run and run.has_result), None)
-
-    def _found(self, run_id: str | None) -> RunFolder | None:
-        try:
-            return jobs.find_run(run_id, self.settings.paths) if run_id else None
-        except TunewrightError:
-            return None
-
-    def run_status(self, project: Project) -> RunStatus | None:
-        run = self.run(project)
-        return jobs.status(run) if run else None
-
-    def cancel_training(self, id: str) -> None:
-        if run := self.run(self.project(id)):
-            jobs.cancel(run)
+    def step_aside(self) -> None:
+        super().step_aside()
+        self.engines.stop()  # the training needs the memory
 
     # Compare
 

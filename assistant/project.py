@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from prompts.metrics import Score
 from prompts.spec import TaskSpec
@@ -68,7 +68,14 @@ class Project(_Record):
     asked: str | None = Field(None, description="The spec field that the chat's open question is about")
     skipped: tuple[str, ...] = Field((), description="Questions that the person does not want to be asked")
     warned: tuple[str, ...] = Field((), description="Warnings that the chat gave already")
-    announced: str | None = Field(None, description="The run whose end the chat has told")
+    shown_run: str | None = Field(None, description="The run that report and comparison are about, if not the latest")
+    announced: tuple[str, ...] = Field((), description="The runs whose end the chat has told")
+
+    @field_validator("announced", mode="before")
+    @classmethod
+    def _as_several(cls, told: Any) -> Any:
+        """As projects were kept when only the latest run was told of."""
+        return (told,) if isinstance(told, str) else told or ()
 
     def snapshot(self) -> Snapshot:
         return Snapshot.model_validate({name: getattr(self, name) for name in Snapshot.model_fields})

@@ -83,7 +83,7 @@ class Projects:
     def duplicate(self, user: str, id: str) -> Project:
         """The same task, data, prompts, plan and chat under a new name; runs and votes stay with the first one."""
         first = self.require(user, id)
-        fresh = {"run_id": None, "earlier_runs": (), "announced": None, "name": f"{first.name} (copy)"}
+        fresh = {"run_id": None, "earlier_runs": (), "announced": (), "shown_run": None, "name": f"{first.name} (copy)"}
         stage = min(first.stage, "Strategy", key=STAGES.index)  # what comes later needs a run
         copy = self._store.duplicate(id, first.model_copy(update={**fresh, "stage": stage}))
         if first.data is None:

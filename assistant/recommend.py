@@ -6,19 +6,22 @@ ready plan.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from assistant.project import Project
 from prompts.metrics import Score, metric_for
+from trainers.defaults import Situation as Known
+from trainers.defaults import Usual, usual
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
-from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
+from trainers.objectives import AnyObjective, SftObjective
+from trainers.plan import DataPlan, EvaluationPlan, TrainingPlan
 from trainers.profile import DatasetProfile
 from trainers.splits import Splits
-from trainers.strategies.lora import LoraStrategy
+from trainers.strategies import AnyStrategy, ImportedStrategy, LoraStrategy
 
 Kind = Literal["data", "prompt", "few_shot", "lora"]
 
@@ -29,7 +32,7 @@ _GOOD_ENOUGH = 0.90
 _MINUTES = {"cpu": 6.0, "cuda": 60.0}
 # On two cores this is about six minutes with the embedded model.
 _MOST_CPU_TOKENS = 35_000
-_MOST_EPOCHS = 3.0
+_BUDGET = "what fits into the time budget"
 
 
 class Option(BaseModel):
@@ -183,17 +186,18 @@ def _lora(situation: Situation, advised: bool) -> Option:
     )
 
 
-def advised_plan(situation: Situation) -> TrainingPlan:
-    """A LoRA plan whose training tokens fit the time budget. Needs data, profile and splits."""
+def advised_plan(
+    situation: Situation, strategy: AnyStrategy | None = None, objective: AnyObjective | None = None
+) -> TrainingPlan:
+    """A plan whose training tokens fit the time budget: LoRA on the answers, unless other ways are asked for.
+
+    Needs data, profile and splits.
+    """
     project, profile, splits = situation.project, situation.profile, situation.splits
     assert project.data and project.prompt and profile and splits
-    per_row = max(1.0, sum(profile.token_lengths) / max(1, len(profile.token_lengths)))
-    affordable = _token_budget(situation) / per_row
-    rows = len(splits.train)
-    epochs = min(_MOST_EPOCHS, affordable / rows)
-    most_rows = None
-    if epochs < 1:
-        epochs, most_rows = 1.0, max(1, int(affordable))
+    objective = objective or SftObjective()
+    figures = usual(strategy or LoraStrategy(), _figures(situation, objective), objective)
+    epochs, most_rows = _affordable(situation, figures.training.epochs)
     return TrainingPlan(
         name=project.name,
         base_model=situation.base.ref,
@@ -204,18 +208,60 @@ def advised_plan(situation: Situation) -> TrainingPlan:
             max_train_rows=most_rows,
         ),
         prompt=project.prompt,
-        strategy=LoraStrategy(r=8 if situation.compute.device == "cpu" else 16),
-        training=Optimization(
-            epochs=int(epochs * 10) / 10,  # rounded down, so that the budget holds
-            batch_size=4,
-            learning_rate=_learning_rate(situation.base.parameters),
-            max_tokens=_round_up(profile.longest_tokens),
-        ),
+        strategy=figures.strategy,
+        objective=objective,
+        training=figures.training.model_copy(update={"epochs": epochs}),
         evaluation=EvaluationPlan(
             metric=metric_for(project.spec.output_format, project.spec.metric),
             max_new_tokens=max(8, profile.answer_tokens + 4),
         ),
     )
+
+
+def sources(situation: Situation, plan: TrainingPlan) -> dict[str, str]:
+    """Where the figures of a plan come from, by dotted key; nothing for those that somebody changed."""
+    needed = {"adapter": plan.strategy.adapter} if isinstance(plan.strategy, ImportedStrategy) else {}
+    fresh = usual(type(plan.strategy)(**needed), _figures(situation, plan.objective), plan.objective)
+    found = {key: told for key, told in fresh.comments.items() if _at(plan, key) == _at(fresh, key)}
+    epochs, rows = _affordable(situation, fresh.training.epochs)
+    if plan.training.epochs == epochs != fresh.training.epochs:
+        found["training.epochs"] = _BUDGET
+    if rows and plan.data.max_train_rows == rows:
+        found["data.max_train_rows"] = _BUDGET
+    return found
+
+
+def _at(found: TrainingPlan | Usual, key: str) -> Any:
+    """The value at a dotted key."""
+    value: Any = found
+    for part in key.split("."):
+        value = getattr(value, part, None)
+    return value
+
+
+def _figures(situation: Situation, objective: AnyObjective) -> Known:
+    """What the usual figures depend on, of this project."""
+    profile, splits, gpus = situation.profile, situation.splits, situation.machine.gpus
+    assert profile is not None and splits is not None
+    return Known(
+        base=situation.base.shape,
+        rows=max(1, len(splits.train)),
+        max_tokens=_round_up(profile.longest_tokens),
+        device=situation.compute.device,
+        memory_gb=gpus[0].memory_gb if gpus and situation.compute.device == "cuda" else situation.machine.memory_gb,
+    )
+
+
+def _affordable(situation: Situation, wanted: float) -> tuple[float, int | None]:
+    """How many epochs fit into the time, and how many rows where not even one does."""
+    profile, splits = situation.profile, situation.splits
+    assert profile is not None and splits is not None
+    per_row = max(1.0, sum(profile.token_lengths) / max(1, len(profile.token_lengths)))
+    affordable = _token_budget(situation) / per_row
+    epochs = min(wanted, affordable / len(splits.train))
+    if epochs < 1:
+        return 1.0, max(1, int(affordable))
+    return int(epochs * 10) / 10, None  # rounded down, so that the budget holds
 
 
 def _token_budget(situation: Situation) -> float:
@@ -226,11 +272,6 @@ def _token_budget(situation: Situation) -> float:
     seconds = max(minutes * 60 - around, 15.0)  # what a person gives is for all of it, test included
     tokens = seconds * tokens_per_second(situation.base.parameters, situation.compute)
     return min(tokens, _MOST_CPU_TOKENS) if device == "cpu" and not asked else tokens
-
-
-def _learning_rate(parameters: int) -> float:
-    """LoRA wants a higher rate on a smaller model: 2e-3 was best of those tried at 135M, 2e-4 is usual at 7B."""
-    return 2e-3 if parameters < 300e6 else 5e-4 if parameters < 2e9 else 2e-4
 
 
 def _round_up(tokens: int, step: int = 64) -> int:

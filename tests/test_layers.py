@@ -20,7 +20,10 @@ FORBIDDEN = {
 # These load torch when they are imported; they run in the worker, the embedded engine or a child process.
 HEAVY = {
     *(f"trainers.{name}" for name in ("building", "callbacks", "evaluate", "generate", "measure")),
-    *(f"trainers.{name}" for name in ("modeling", "prefixes", "recovery", "resumable", "rows", "unfreezing")),
+    *(
+        f"trainers.{name}"
+        for name in ("modeling", "prefixes", "recovery", "resumable", "rows", "unfreezing")
+    ),
     "assistant.serving.embedded_server",
 }
 MOST_LINES = 400

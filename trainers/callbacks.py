@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from prompts.errors import RunError
 from trainers.memory import peak_memory_gb
+from trainers.paths import size_of
 from trainers.status import RunFolder
 
 _LOGGED = ("loss", "eval_loss", "learning_rate", "grad_norm", "rewards/accuracies", "rewards/margins")
@@ -178,11 +179,6 @@ def require_disk(folder: Path) -> None:
     if free < needed:
         told = f"The disk under {folder} has {free / 1e9:.1f} GB left, and a checkpoint needs {needed / 1e9:.1f} GB."
         raise RunError(told, hint="Free some space and resume: the last checkpoint is kept.")
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def mark_whole(checkpoint: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
@@ -28,17 +29,18 @@ from trainers.status import ENDED, RunFolder, RunStatus
 
 # A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
 _RUN_BYTES = 500e6
+_LONGEST_NAME = 80
 _PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _KILLED = "The training process ended without a word; it was killed, often because memory ran out."
 
 
-def create_run(plan: TrainingPlan, paths: Paths) -> RunFolder:
-    """Make a run directory with the plan and the splits in it.
+def create_run(plan: TrainingPlan, paths: Paths, data: Dataset | None = None) -> RunFolder:
+    """Make a run directory with the plan and the splits in it. `data` are the plan's rows, where they are read already.
 
     Raises `DataError` for unusable data and `RunError` where the disk is full.
     """
     require_free_space(paths.runs, _RUN_BYTES, "A training run")
-    data = load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
+    data = data or load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
     splits = splits_for(plan, data)
     if not splits.train:
         raise DataError(f"{plan.data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
@@ -131,6 +133,21 @@ def _insist(worker: psutil.Process) -> None:
     except psutil.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)  # it leads a process group of its own
+
+
+def rename(run: RunFolder, name: str) -> None:
+    """Give a run a name of the person's own; an empty one takes it away. The id stays. Raises `RunError`."""
+    name = " ".join(name.split())
+    if len(name) > _LONGEST_NAME:
+        raise RunError(f"A name has at most {_LONGEST_NAME} characters.", hint="Choose a shorter one.")
+    write_atomically(run.path / "name", name)
+
+
+def delete(run: RunFolder) -> None:
+    """Remove a run and all its files. Raises `RunError` for one that goes on."""
+    if status(run).state not in ENDED:
+        raise RunError(f"{run.name} goes on.", hint="Cancel it first.")
+    shutil.rmtree(run.path)
 
 
 def list_runs(paths: Paths) -> list[RunFolder]:

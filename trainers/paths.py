@@ -70,3 +70,8 @@ def require_free_space(folder: Path, needed_bytes: float, what: str) -> None:
             f"{what} needs about {needed_bytes / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free at {folder}.",
             hint="Free some space, or point TUNEWRIGHT_HOME and TUNEWRIGHT_CACHE at a larger disk.",
         )
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

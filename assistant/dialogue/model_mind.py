@@ -66,6 +66,9 @@ ACT_MEANINGS: dict[Act, str] = {
     "measure_both": "measure the prompt and the proposed version; takes minutes",
     "versions": "list the versions of the prompt and compare them",
     "restore": "go back to an earlier version of the prompt",
+    "choose": "names how to tune: LoRA, DoRA, prompt tuning, full tuning, DPO, a rank, epochs; changes the plan only",
+    "keep": "end the training now and keep what it has learned",
+    "resume": "go on with a training that was cut off; takes long",
 }
 
 _INSTRUCTIONS = """\

@@ -61,7 +61,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
         prompt, data = built["Prompt"], built["Data"]
         panels: list[Panel] = [
             _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), prompt.editor, prompt.versions,
-            prompt.improving, prompt.comparing, prompt.answers, data.review, data.writing, status
+            prompt.improving, prompt.comparing, prompt.answers, built["Train"].runs, data.review, data.writing, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

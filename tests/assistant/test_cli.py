@@ -14,14 +14,18 @@ from pathlib import Path
 import pytest
 
 from tests.assistant.journey import measured
-from tests.trainers.runs import wait_until_ended, write_tickets
+from tests.trainers.runs import wait_for, wait_until_ended, write_tickets
 from trainers.data import Mapping
-from trainers.jobs import create_run, list_runs
+from trainers.jobs import create_run, list_runs, status
 from trainers.paths import Paths
 from trainers.plan import DataPlan, Optimization, TrainingPlan
 from trainers.status import RunStatus
+from trainers.strategies import LoraStrategy
 
-COMMANDS = ("app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "prompt", "user")
+COMMANDS = (
+    "app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "stop", "resume", "rename", "delete",
+    "diff", "import", "prompt", "user",
+)  # fmt: skip
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 
 
@@ -243,11 +247,49 @@ def test_a_training_left_to_itself_is_cancelled_by_its_id(ready: Paths, long_pla
     ran = tunewright("train", long_plan_file, "--detach")
     assert (ran.returncode, ran.stderr) == (0, "")
     [run] = list_runs(ready)
-    assert ran.stdout == f"run {run.id} in {run.path}\n"
+    assert ran.stdout.startswith(f"run {run.id} in {run.path}\nThe result will be served as a LoRA adapter")
     assert tunewright("cancel", run.id).stdout == f"{run.id}: asked to stop.\n"
     assert wait_until_ended(run, 30).state == "cancelled"
     assert tunewright("report", run.id).stdout == f"{run.id} is cancelled; it has no report.\n"
-    assert tunewright("runs").stdout.split() == [run.id, "cancelled"]
+    assert tunewright("runs").stdout.split()[:2] == [run.id, "cancelled"]
+
+
+def test_runs_are_named_laid_side_by_side_stopped_resumed_and_deleted(
+    ready: Paths, plan: TrainingPlan, plan_file: Path, long_plan_file: Path
+) -> None:
+    first = create_run(plan, ready)
+    first.write_status(RunStatus(state="cancelled"))
+    assert tunewright("rename", first.id, "the first").stdout == f"{first.id}: the first\n"
+    assert "the first" in tunewright("runs").stdout
+    tunewright("train", long_plan_file, "--detach")
+    second = list_runs(ready)[0]
+    wait_for(lambda: status(second).step >= 1, "step")
+    assert "what it has learned is kept" in tunewright("stop", second.id).stdout
+    assert wait_until_ended(second).state == "done"
+    assert (
+        f"training.epochs\t{plan.training.epochs}\t{second.plan().training.epochs}"
+        in tunewright("diff", first.id, second.id).stdout
+    )
+    assert tunewright("diff", first.id, first.id).stdout.endswith("These runs follow the same plan.\n")
+    assert the_error(tunewright("resume", second.id)).startswith(f"{second.id} is done.")
+    ran = tunewright("resume", first.id)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"run {first.id} goes on\n") and "difference: " in ran.stdout
+    assert first.artefact is not None
+    assert "is deleted;" in tunewright("delete", second.id).stdout
+    assert [run.id for run in list_runs(ready)] == [first.id]
+    ran = tunewright("import", first.adapter, plan_file)
+    assert ran.returncode == 0, ran.stderr
+    imported = list_runs(ready)[0]
+    report, before = imported.report(), first.report()
+    assert report is not None and before is not None and report.tuned == before.tuned and report.train_rows == 0
+
+
+def test_a_plan_that_cannot_work_leaves_no_run(ready: Paths, plan: TrainingPlan, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(plan.model_copy(update={"strategy": LoraStrategy(r=200)}).to_yaml())
+    assert the_error(tunewright("train", file)).startswith("strategy.r: rank 200 is above the width of")
+    assert list_runs(ready) == []
 
 
 def test_control_c_cancels_the_training(ready: Paths, long_plan_file: Path) -> None:

@@ -97,15 +97,21 @@ def test_from_the_sample_to_a_training_and_its_end(chat: Chat) -> None:
     try:
         assert chat.project.stage == "Train"
         assert "The training is" in chat.say("how far is it?").text
-        assert "running already" in chat.say("Yes, start training").text
+        assert "is queued; it begins when the one before it has ended" in chat.say("Yes, start training").text
     finally:
         answer = chat.say("Cancel training")
-    assert answer.text == "I cancel the training."
+    assert answer.text == "I cancel the training. It can be resumed."
     run = jobs.find_run(run_id, chat.pipeline.settings.paths)
     assert wait_until_ended(run, 30).state == "cancelled"
     assert chat.conversation.announce_end(chat.id)
     assert chat.turns[-1].text == "The training has ended: Cancelled."
+    [second] = (run for run in chat.pipeline.runs(chat.project) if run.id != run_id)
+    assert "I cancel" in chat.say("stop").text
+    assert wait_until_ended(second, 30).state == "cancelled"
     assert "Nothing is running" in chat.say("stop").text
+    assert "goes on from its last checkpoint" in chat.say("resume the training").text
+    chat.say("cancel")
+    assert wait_until_ended(second, 30).state == "cancelled"
 
 
 def test_from_ones_own_words_and_file_to_a_prompt(chat: Chat, tickets: Path) -> None:

@@ -174,6 +174,14 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("restore version 0123456789ab", "restore", {}),
     ("go back to the version before", "restore", {}),
     ("measure both", "measure_both", {}),
+    ("use prompt tuning", "choose", {}),
+    ("train it with DoRA, rank 16", "choose", {}),
+    ("try full tuning with gradual unfreezing", "choose", {}),
+    ("learn from the preferences with DPO", "choose", {}),
+    ("set the learning rate to 1e-4", "choose", {}),
+    ("stop and keep what it has learned", "keep", {}),
+    ("resume the training", "resume", {}),
+    ("please continue", "resume", {}),
 ]
 
 NOTHING = [
@@ -289,6 +297,8 @@ BUTTONS: dict[str, str] = {
     "Start training": "train",
     "Yes, start training": "confirm",
     "Cancel training": "cancel",
+    "Stop and keep": "keep",
+    "Resume the training": "resume",
     "Compare side by side": "compare",
     "Show the report": "report",
     "Classification": "classification",
@@ -313,6 +323,7 @@ def offered() -> set[str]:
         root / "conversation.py",
         root / "acts.py",
         root / "prompt_acts.py",
+        root / "train_acts.py",
         Path(wording.__file__),
         Path(interview.__file__),
     )

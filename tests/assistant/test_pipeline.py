@@ -426,22 +426,22 @@ def test_a_base_model_that_went_away_is_an_error_and_nothing_is_lost(
 # Training.
 
 
-def test_a_second_training_is_refused_while_one_runs(
-    pipeline: Pipeline, room: ScriptedRoom, with_data: Project
-) -> None:
+def test_a_second_training_waits_while_one_runs(pipeline: Pipeline, room: ScriptedRoom, with_data: Project) -> None:
     id = with_data.id
     room.model = ScriptedModel(pace=0.2)
     measurement = pipeline.start_measuring(id)
     run = pipeline.start_training(id)
     try:
         assert room.stops == 1, "the engine steps aside"
-        with pytest.raises(RunError, match="running already"):
-            pipeline.start_training(id)
-        assert jobs.list_runs(pipeline.settings.paths)[0].id == run.id
-        assert (pipeline.project(id).run_id, pipeline.project(id).stage) == (run.id, "Train")
+        second = pipeline.start_training(id)
+        project = pipeline.project(id)
+        assert (project.run_id, project.earlier_runs, project.stage) == (second.id, (run.id,), "Train")
+        assert [one.id for one in pipeline.runs(project)] == [second.id, run.id]
+        assert pipeline.waits(id, second)
     finally:
-        pipeline.cancel_training(id)
-    assert wait_until_ended(run, 30).state == "cancelled"
+        for one in pipeline.runs(pipeline.project(id)):
+            jobs.cancel(one)
+    assert wait_until_ended(run, 30).state == wait_until_ended(second, 30).state == "cancelled"
     wait_for(lambda: not measurement.running, "end of the measurement", 30)
     assert (measurement.error, measurement.message) == ("", "Stopped.")
     pipeline.cancel_training(id)  # harmless now

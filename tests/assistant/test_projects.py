@@ -48,7 +48,7 @@ def full(pipeline: Pipeline, projects: Projects, tmp_path: Path) -> Project:
     plan = TrainingPlan(data=DataPlan(path=file, columns=COLUMNS), prompt=prompt)
     pipeline.edit_spec(project.id, {"description": "Route support tickets"})
     return pipeline.change(
-        project.id, name="Tickets", data=data, prompt=prompt, plan=plan, stage="Compare", run_id="r", announced="r"
+        project.id, name="Tickets", data=data, prompt=prompt, plan=plan, stage="Compare", run_id="r", announced=("r",)
     )
 
 
@@ -131,7 +131,7 @@ def test_a_copy_has_everything_but_runs_and_votes(pipeline: Pipeline, projects: 
     copy = projects.duplicate("anna", full.id)
     assert (copy.name, copy.owner, copy.stage) == ("Tickets (copy)", "anna", "Strategy")
     assert (copy.spec, copy.prompt, copy.plan) == (full.spec, full.prompt, full.plan)
-    assert (copy.run_id, copy.earlier_runs, copy.announced) == (None, (), None)
+    assert (copy.run_id, copy.earlier_runs, copy.announced) == (None, (), ())
     assert pipeline.store.turns(copy.id) == pipeline.store.turns(full.id) != []
     assert pipeline.prompts(copy.id) == pipeline.prompts(full.id) != []
     assert pipeline.store.votes(copy.id) == []

@@ -1,0 +1,220 @@
+"""A project's strategies and trainings: what is advised, the plan, and runs that wait, go on, are stopped and kept.
+
+Owns these, above the prompt and data benches. Refuses to train (that is `trainers`) and to serve (the pipeline's).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assistant.project import Project
+from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend, sources
+from assistant.workshop import Workshop
+from prompts.errors import DataError, RunError, TunewrightError
+from trainers import jobs
+from trainers.checking import check_plan
+from trainers.hardware import choose_compute, detect
+from trainers.objectives import AnyObjective
+from trainers.plan import TrainingPlan
+from trainers.status import ENDED, RunFolder, RunStatus
+from trainers.strategies import AnyStrategy, ImportedStrategy
+
+
+class RunBench(Workshop):
+    """Strategies, plans and runs of any number of projects."""
+
+    # Strategy
+
+    def situation(self, project: Project) -> Situation:
+        """All that the advice rests on."""
+        ready = project.data is not None and project.prompt is not None
+        stored = self.score_of(project)
+        return Situation(
+            project=project,
+            machine=detect(),
+            compute=choose_compute(self.settings.paths.cache),
+            base=self.base(project),
+            profile=self.profile(project) if ready else None,
+            splits=self.splits(project) if ready else None,
+            score=stored.score if stored else None,
+        )
+
+    def recommend(self, project: Project) -> list[Option]:
+        """The options, the advised one first. Without data the base model need not be there yet."""
+        if project.data is None or project.prompt is None:
+            return [no_data()]
+        return recommend(self.situation(project))
+
+    def plan(self, project: Project) -> TrainingPlan:
+        """The plan that Start will follow: the person's own, else the advised one. Raises `DataError` without data."""
+        data = self.source(project)
+        if not self.examples(project):
+            raise DataError("No row has an answer yet.", hint="Give some in the Data panel.")
+        if project.plan is None:
+            return advised_plan(self.situation(project))
+        where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns, "edits": data.edits})
+        return project.plan.model_copy(update={"data": where, "prompt": project.prompt or project.plan.prompt})
+
+    def plan_text(self, project: Project) -> str:
+        """The plan as a file, each figure with where it comes from. Raises `DataError` without data."""
+        plan = self.plan(project)
+        return plan.to_yaml(sources(self.situation(project), plan))
+
+    def set_plan(self, id: str, plan: TrainingPlan | None) -> Project:
+        """Take the person's own plan; None goes back to the advised one."""
+        return self.change(id, plan=plan)
+
+    def choose_strategy(
+        self, id: str, strategy: AnyStrategy | None = None, objective: AnyObjective | None = None
+    ) -> TrainingPlan:
+        """Make a plan for another strategy or objective, with its usual figures, and keep it as the person's.
+
+        What is not named stays as the plan has it. Raises a `TunewrightError` where that cannot be trained here.
+        """
+        project = self.project(id)
+        now = self.plan(project)
+        plan = advised_plan(self.situation(project), strategy or now.strategy, objective or now.objective)
+        self.check(project, plan)
+        self.set_plan(id, plan)
+        return plan
+
+    def check(self, project: Project, plan: TrainingPlan) -> list[str]:
+        """What is worth a warning in a plan. Raises a `TunewrightError` for what would make the training fail."""
+        disliked = plan.objective.takes_disliked  # which the project's own splits leave out
+        splits = jobs.splits_for(plan, self.dataset(project)) if disliked else self.splits(project)
+        return check_plan(plan, self._resolved(plan.base_model), choose_compute(self.settings.paths.cache), splits)
+
+    def cost_of(self, project: Project, plan: TrainingPlan) -> Cost:
+        """What following a plan will take."""
+        return estimate_cost(self.situation(project), plan)
+
+    # Runs
+
+    def start_training(self, id: str) -> RunFolder:
+        """Start the project's plan as a run of its own; where another one trains, it waits its turn.
+
+        The engine steps aside. Raises a `TunewrightError`.
+        """
+        with self._lock:
+            project = self.project(id)
+            plan = self.plan(project)
+            self.check(project, plan)
+            return self._start(id, jobs.create_run(plan, self.settings.paths, self.dataset(project)))
+
+    def import_adapter(self, id: str, adapter: Path) -> RunFolder:
+        """Take an adapter that was trained elsewhere as a run: it is checked, compared with the base, and served.
+
+        Raises a `TunewrightError` where it is damaged or for another base model.
+        """
+        with self._lock:
+            project = self.project(id)
+            strategy = ImportedStrategy(adapter=adapter.expanduser().resolve())
+            plan = advised_plan(self.situation(project), strategy)
+            self.check(project, plan)
+            run = jobs.create_run(plan, self.settings.paths, self.dataset(project))
+            jobs.rename(run, f"imported: {adapter.name}")
+            return self._start(id, run)
+
+    def _start(self, id: str, run: RunFolder) -> RunFolder:
+        project = self.project(id)
+        self.step_aside()
+        jobs.start(run)
+        earlier = (*project.earlier_runs, project.run_id) if project.run_id else ()
+        self.change(id, run_id=run.id, earlier_runs=earlier, shown_run=None)
+        self.go_to(id, "Train")
+        return run
+
+    def step_aside(self) -> None:
+        """Leave the machine to a training: what measures stops."""
+        for job in (*self.measurements.values(), *self.improvements.values()):
+            job.stop()
+
+    def runs(self, project: Project) -> list[RunFolder]:
+        """The project's runs that are still there, the newest first."""
+        ids = (*project.earlier_runs, *([project.run_id] if project.run_id else []))
+        return [run for run in map(self._found, reversed(ids)) if run]
+
+    def run(self, project: Project) -> RunFolder | None:
+        """The run that trains now, or waits longest, else the latest one, where it is still there."""
+        runs = self.runs(project)
+        going = [run for run in reversed(runs) if jobs.status(run).state not in ENDED]
+        return next(iter((*going, *runs)), None)
+
+    def waits(self, id: str, run: RunFolder) -> bool:
+        """Whether another run of the project has the device now."""
+        others = (other for other in self.runs(self.project(id)) if other.id != run.id)
+        return any(jobs.status(other).state not in ENDED for other in others)
+
+    def tuned_run(self, project: Project) -> RunFolder | None:
+        """The run that is shown: the person's choice, else the latest that left a result. A failed or cancelled one
+        does not hide what was there before."""
+        runs = [run for run in self.runs(project) if run.has_result]
+        return next((run for run in runs if run.id == project.shown_run), next(iter(runs), None))
+
+    def show_run(self, id: str, run_id: str) -> Project:
+        """Make a run the one that report and comparison are about. Raises `RunError`."""
+        if not self.run_of(id, run_id).has_result:
+            raise RunError("This run left nothing to show.", hint="Choose one that is done.")
+        return self.change(id, shown_run=run_id)
+
+    def run_of(self, id: str, run_id: str) -> RunFolder:
+        """One of a project's runs. Raises `RunError` for any other."""
+        found = next((run for run in self.runs(self.project(id)) if run.id == run_id), None)
+        if found is None:
+            raise RunError("This run is not there any more.", hint="Look at the table of runs.")
+        return found
+
+    def _found(self, run_id: str | None) -> RunFolder | None:
+        try:
+            return jobs.find_run(run_id, self.settings.paths) if run_id else None
+        except TunewrightError:
+            return None
+
+    def run_status(self, project: Project) -> RunStatus | None:
+        run = self.run(project)
+        return jobs.status(run) if run else None
+
+    def cancel_training(self, id: str) -> None:
+        """Give up the run that goes on. It can be resumed."""
+        if run := self.run(self.project(id)):
+            jobs.cancel(run)
+
+    def stop_training(self, id: str) -> None:
+        """End the training and keep what it has learned. Raises `RunError`."""
+        run = self.run(self.project(id))
+        if run is None:
+            raise RunError("No training was started yet.", hint="Start one.")
+        jobs.stop(run)
+
+    def resume_training(self, id: str, run_id: str | None = None) -> RunFolder:
+        """Go on with a run that was cut off, the latest one of them where none is named. Raises `RunError`."""
+        with self._lock:
+            broken = [run for run in self.runs(self.project(id)) if jobs.status(run).state in ("failed", "cancelled")]
+            run = self.run_of(id, run_id) if run_id else next(iter(broken), None)
+            if run is None:
+                raise RunError("No run was cut off.", hint="Start a training.")
+            self.step_aside()
+            jobs.resume(run)
+            self.change(id, announced=tuple(one for one in self.project(id).announced if one != run.id))
+            self.go_to(id, "Train")
+            return run
+
+    def rename_run(self, id: str, run_id: str, name: str) -> None:
+        """Raises `RunError`."""
+        jobs.rename(self.run_of(id, run_id), name)
+
+    def delete_run(self, id: str, run_id: str) -> Project:
+        """Remove a run with all its files. Raises `RunError` for one that goes on."""
+        with self._lock:
+            jobs.delete(self.run_of(id, run_id))
+            project = self.project(id)
+            left = [one for one in (*project.earlier_runs, project.run_id) if one and one != run_id]
+            shown = None if project.shown_run == run_id else project.shown_run
+            return self.change(id, run_id=left[-1] if left else None, earlier_runs=tuple(left[:-1]), shown_run=shown)
+
+    def unannounced(self, project: Project) -> RunFolder | None:
+        """A run that has ended and of whose end the chat has not told yet."""
+        told = set(project.announced)
+        return next(
+            (r for r in reversed(self.runs(project)) if r.id not in told and jobs.status(r).state in ENDED), None
+        )
