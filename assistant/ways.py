@@ -14,6 +14,7 @@ from trainers.strategies import (
     FewShotStrategy,
     FullStrategy,
     LoraStrategy,
+    MetaLoraStrategy,
     PrefixTuningStrategy,
     PromptTuningStrategy,
     PTuningStrategy,
@@ -59,6 +60,8 @@ WAYS: dict[str, Way] = {
                 FullStrategy()),
     "gradual": Way("Full tuning, gradually", "From the top layer down, lower layers slower (ULMFiT): forgets less "
                    "than plain full tuning.", FullStrategy(unfreezing=Unfreezing(), layer_decay=0.9)),
+    "meta_lora": Way("Meta-learned LoRA", "Learns to learn from small tasks made of your labels, then adapts to a few "
+                     "rows of each in seconds (Reptile): for labels with a handful of examples.", MetaLoraStrategy()),
     "few_shot": Way("Few-shot", "Solved examples in the prompt, nothing is trained: for a handful of examples.",
                     FewShotStrategy()),
 }  # fmt: skip

@@ -45,6 +45,7 @@ _PREFERENCE = {
     ),
     "kto": (1 / 40, "a fortieth of that for examples; 5e-7 to 5e-6 for 7B: Ethayarajh et al. 2024, arXiv 2402.01306"),
 }
+_OLORA = 0.1
 _STEPS = 100  # fewer steps leave small data half learned: Mosbach et al. 2021, arXiv 2006.04884
 _FEWEST, _MOST = 4, 32  # rows a step
 _BYTES = 34  # of activations for each layer, token and unit of width: Korthikanti et al. 2022, arXiv 2205.05198
@@ -130,6 +131,11 @@ def _rate(strategy: Strategy, parameters: int, objective: AnyObjective, comments
     else:
         rates = _FULL_RATES if strategy.form == "model" else _LORA_RATES
         rate, source = next((value, source) for most, value, source in rates if parameters < most)
+    if isinstance(strategy, LoraStrategy) and strategy.init == "olora":
+        rate *= _OLORA
+        source = (
+            "a tenth of LoRA's: first values are orthonormal, far from 0 (14 % instead of 90 % at LoRA's own, here)"
+        )
     if objective.type in _PREFERENCE:
         share, source = _PREFERENCE[objective.type]
         rate *= share

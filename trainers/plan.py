@@ -22,7 +22,7 @@ from trainers.edits import Edit
 from trainers.models import EMBEDDED
 from trainers.objectives import AnyObjective, SftObjective
 from trainers.splits import Shares
-from trainers.strategies import AnyStrategy, ImportedStrategy, LoraStrategy
+from trainers.strategies import AnyStrategy, ImportedStrategy, LoraStrategy, MetaLoraStrategy
 
 
 class _Part(BaseModel):
@@ -112,12 +112,14 @@ class TrainingPlan(_Part):
             raise ValueError(f"rows cannot be packed with {strategy.title}: they would see each other")
         if objective.compares and not strategy.trains:
             raise ValueError(f"{strategy.title} trains nothing, so that it cannot learn from {objective.title}")
+        if objective.compares and not strategy.by_trl:
+            raise ValueError(f"{strategy.title} learns from examples alone, and not from {objective.title}")
         if objective.compares and strategy.form == "adapter" and not strategy.keeps_base:
             raise ValueError("an initialisation that changes the base leaves no parent to compare with")
         if objective.type == "kto" and self.training.batch_size < 2:
             raise ValueError("KTO compares the rows of a batch with each other: batch_size must be at least 2")
-        if self.parent and not strategy.trains:
-            raise ValueError(f"{strategy.title} trains nothing, so that it has no parent")
+        if self.parent and not (strategy.trains and strategy.by_trl):
+            raise ValueError(f"{strategy.title} begins from the base, and from no parent")
         return self
 
     def to_yaml(self, comments: dict[str, str] | None = None) -> str:
@@ -168,6 +170,9 @@ def read_plan(path: Path) -> TrainingPlan:
     local: dict[str, Any] = {"base_model": str(base)} if plan.base_model != EMBEDDED and base.exists() else {}
     if plan.parent:
         local["parent"] = here / plan.parent.expanduser()
+    if isinstance(plan.strategy, MetaLoraStrategy):
+        pool = tuple(task.model_copy(update={"path": here / task.path.expanduser()}) for task in plan.strategy.pool)
+        local["strategy"] = plan.strategy.model_copy(update={"pool": pool})
     if isinstance(plan.strategy, ImportedStrategy):
         local["strategy"] = ImportedStrategy(adapter=here / plan.strategy.adapter.expanduser())
     return plan.model_copy(update={"data": data.model_copy(update=found), **local})

@@ -95,7 +95,6 @@ class Work:
         plan = self.plan
         self.say("preparing", f"Loading {base.name} on {compute.device}, {compute.reason}.")
         from trainers.modeling import load_base, load_tokenizer
-        from trainers.recovery import train
 
         def load() -> tuple[Any, Any]:
             remote = {"trust_remote_code": plan.trust_remote_code}
@@ -105,22 +104,31 @@ class Work:
             return model, load_tokenizer(base.folder, **remote)
 
         begun = time.monotonic()
-        trainer = train(plan, self.run, load, compute, self.started, parent_adapter(plan))
+        if plan.strategy.by_trl:
+            from trainers.recovery import train
+
+            trainer = train(plan, self.run, load, compute, self.started, parent_adapter(plan))
+            model, tokenizer = trainer.model, trainer.processing_class
+        else:
+            from trainers.meta_run import run_meta
+
+            base_model, tokenizer = load()
+            model = run_meta(plan, self.run, base_model, tokenizer, self.started)
         seconds = time.monotonic() - begun
         status = self.run.written_status()
         self.run.write_status(status.model_copy(update={"train_seconds": status.train_seconds + seconds}))
         self.say("evaluating", "Saving what it has learned.")
-        self._save(trainer)
+        self._save(model, tokenizer)
 
-    def _save(self, trainer: Any) -> None:
+    def _save(self, model: Any, tokenizer: Any) -> None:
         """Write the artefact under another name first: half an artefact must never look like a whole one."""
         strategy = self.plan.strategy
         target = self.run.model if strategy.form == "model" else self.run.adapter
         draft = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(draft, ignore_errors=True)
-        strategy.save(trainer.model, draft, self.run.begun if self.run.begun.exists() else None)
+        strategy.save(model, draft, self.run.begun if self.run.begun.exists() else None)
         if strategy.form == "model":
-            trainer.processing_class.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
         draft.rename(target)
 
     def _evaluate(self, base: LocalModel, compute: Compute) -> None:

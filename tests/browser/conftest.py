@@ -53,10 +53,11 @@ def _is_ours(url: str) -> bool:
 
 
 class RunningApp:
-    """The app's address and process."""
+    """The app's address, home and process."""
 
-    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, url: str, home: Path, process: subprocess.Popen[bytes]) -> None:
         self.url = url
+        self.home = home
         self.process = process
 
     def maps(self) -> str:
@@ -81,7 +82,7 @@ def running_app(home: Path, engine: str, **settings: str) -> Iterator[RunningApp
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(url, process, home / f"app-{engine}.log")
-        yield RunningApp(url, process)
+        yield RunningApp(url, home / "home", process)
     finally:
         process.terminate()
         process.wait(60)

@@ -8,6 +8,7 @@ from trainers.strategies.few_shot import FewShotStrategy
 from trainers.strategies.full import FullStrategy
 from trainers.strategies.imported import ImportedStrategy
 from trainers.strategies.lora import LoraStrategy
+from trainers.strategies.meta import MetaLoraStrategy
 from trainers.strategies.p_tuning import PTuningStrategy
 from trainers.strategies.prefix_tuning import PrefixTuningStrategy
 from trainers.strategies.prompt_tuning import PromptTuningStrategy
@@ -21,6 +22,7 @@ AnyStrategy = Annotated[
     | PTuningStrategy
     | PrefixTuningStrategy
     | FullStrategy
+    | MetaLoraStrategy
     | FewShotStrategy
     | ImportedStrategy,
     Field(discriminator="type"),
@@ -32,6 +34,7 @@ __all__ = [
     "FullStrategy",
     "ImportedStrategy",
     "LoraStrategy",
+    "MetaLoraStrategy",
     "PTuningStrategy",
     "PrefixTuningStrategy",
     "PromptTuningStrategy",

@@ -59,6 +59,8 @@ class Strategy(BaseModel):
     # Soft prompts: packing would let documents attend across their borders, as PEFT drops their positions.
     virtual: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
+    # Whether TRL trains it; what does not has a way of its own, and learns from examples alone.
+    by_trl: ClassVar[bool] = True
 
     @property
     def serving(self) -> Serving:
@@ -77,6 +79,10 @@ class Strategy(BaseModel):
 
     def check(self, base: BaseShape, compute: Compute) -> None:
         """Raise `PlanError` where this cannot work on this base or machine. Called before the model is loaded."""
+
+    def rows_seen(self, rows: int, epochs: float) -> float:
+        """How many rows go through the model while it trains, counted as often as they do."""
+        return rows * epochs if self.trains else 0.0
 
     def load_options(self) -> dict[str, Any]:
         """Keyword arguments for `from_pretrained` beyond the usual ones, as quantization has them."""
