@@ -33,8 +33,9 @@ check: $(DEV)  # style, types, layers: under a minute
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-gpu-check: $(DEV)  # every GPU path, with card and versions, into docs/gpu-check.md
+gpu-check: $(DEV)  # every GPU path, with card and versions, into docs/gpu-check.md and docs/gpu-strategies.md
 	$(BIN)/python -m benchmarks.gpu_check
+	$(BIN)/python -m benchmarks.gpu_strategies
 
 # A stamp says which extras the environment holds; a changed pyproject.toml installs again.
 $(APP): pyproject.toml scripts/install

@@ -100,6 +100,7 @@ class Record:
     machine: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     failed: bool = False
+    title: str = "GPU check"
 
     def step(self, name: str, act: Callable[[], str]) -> None:
         """Carry out a step that returns its figures; print and write what came of it."""
@@ -121,7 +122,7 @@ class Record:
     def write(self) -> None:
         if self.path is None:
             return
-        head = f"# GPU check\n\nWritten by `make gpu-check` ({time.strftime('%Y-%m-%d')}).\n\n"
+        head = f"# {self.title}\n\nWritten by `make gpu-check` ({time.strftime('%Y-%m-%d')}).\n\n"
         table = "| step | outcome | figures | seconds |\n|---|---|---|---|\n"
         machine = "\n".join(f"- {line}" for line in self.machine)
         self.path.write_text(f"{head}{machine}\n\n{table}" + "\n".join(self.steps) + "\n", encoding="utf-8")
@@ -145,7 +146,7 @@ def main() -> int:
 
 
 def _check(record: Record, paths: Paths, base_model: str, engines: Sequence[EngineChoice], size: Size) -> None:
-    record.step("device and dtype", lambda: _machine(record, paths))
+    record.step("device and dtype", lambda: told_of_machine(record, paths))
     record.step("base model", lambda: _base(base_model, paths))
     runs: list[RunFolder] = []
     usual = _plan(base_model, size, _PROMPT, batch_size=4, epochs=size.epochs)
@@ -156,7 +157,7 @@ def _check(record: Record, paths: Paths, base_model: str, engines: Sequence[Engi
         _serve(record, engine, paths, runs, size)
 
 
-def _machine(record: Record, paths: Paths) -> str:
+def told_of_machine(record: Record, paths: Paths) -> str:
     machine = detect()
     told = [str(machine), machine.cpu, f"driver {_smi('driver_version')}", f"Python {platform.python_version()}"]
     for package in _PACKAGES:

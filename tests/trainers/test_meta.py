@@ -52,7 +52,7 @@ def plain_steps(model: Any, tokenizer: Any, shots: list[Shot], steps: int, rate:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate, weight_decay=0)
     for _ in range(steps):
         optimizer.zero_grad()
-        plain_loss(model, tokenizer, shots).backward()
+        plain_loss(model, tokenizer, shots).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
@@ -99,7 +99,7 @@ def test_a_fomaml_round_follows_the_gradient_after_its_steps(model: Any, tokeniz
     begin = read_weights(by_hand)
     plain_steps(by_hand, tokenizer, episode.shots(), 2, 5e-3)
     by_hand.zero_grad()
-    plain_loss(by_hand, tokenizer, episode.asked()).backward()
+    plain_loss(by_hand, tokenizer, episode.asked()).backward()  # type: ignore[no-untyped-call]
     slopes = {name: p.grad for name, p in by_hand.named_parameters() if p.requires_grad}
     after = meta_train(model, tokenizer, [episode], config)
     # The first step of an AdamW is its rate against the gradient's sign.

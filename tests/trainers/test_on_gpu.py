@@ -14,6 +14,7 @@ from prompts.chat_model import Message, Sampling
 from tests.trainers.runs import Started
 from tests.trainers.test_constrain import CHOICES, LONG, SCHEMA
 from tests.trainers.test_generate import TEXTS, asked, with_adapter
+from trainers.building import build_trainer
 from trainers.generate import BASE, Request, generate
 from trainers.hardware import Compute, Dtype, detect
 from trainers.jobs import create_run
@@ -21,7 +22,6 @@ from trainers.modeling import load_base, load_tokenizer
 from trainers.paths import Paths
 from trainers.plan import TrainingPlan
 from trainers.prefixes import Prefixes
-from trainers.sft import build_trainer
 from trainers.strategies.lora import LoraStrategy
 
 pytestmark = pytest.mark.skipif(not detect().gpus, reason="there is no GPU here")

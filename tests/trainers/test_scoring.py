@@ -116,7 +116,7 @@ def test_a_template_that_forgets_the_end_token_or_rewrites_the_chat_still_ends(b
 def test_gradients_are_those_of_a_plain_forward_pass(tuned: Any, tokenizer: Any) -> None:
     rows = [encode(tuned, tokenizer, chat, given[:1]) for chat, given in zip(CHATS, CANDIDATES, strict=True)]
     parameters = {name: p for name, p in tuned.named_parameters() if p.requires_grad}
-    torch.cat([answer for [answer] in log_probs(tuned, rows)]).sum().backward()
+    torch.cat([answer for [answer] in log_probs(tuned, rows)]).sum().backward()  # type: ignore[no-untyped-call]
     shared = {name: p.grad.clone() for name, p in parameters.items()}
     tuned.zero_grad()
     for row in rows:
