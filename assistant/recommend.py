@@ -17,7 +17,7 @@ from trainers.defaults import Usual, usual
 from trainers.estimate import tokens_per_second, training_seconds
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
-from trainers.objectives import AnyObjective, SftObjective
+from trainers.objectives import AnyObjective, DpoObjective, KtoObjective, SftObjective
 from trainers.plan import DataPlan, EvaluationPlan, TrainingPlan
 from trainers.profile import DatasetProfile
 from trainers.splits import Splits
@@ -176,6 +176,8 @@ def _lora(situation: Situation, advised: bool) -> Option:
     reasons = [f"{profile.usable} examples with {task}{enough}; {cost.rows} of them train it."]
     if cost.rows < len(splits.train):
         reasons.append(f"More rows would not fit into the time budget; raise it to use all {len(splits.train)}.")
+    if plan.objective.compares:
+        reasons.append(f"The rows say what people prefer, so it learns from {plan.objective.title}, not by examples.")
     reasons.append("The base model stays as it is, and the adapter can be switched off at any time.")
     return Option(
         kind="lora",
@@ -190,13 +192,14 @@ def _lora(situation: Situation, advised: bool) -> Option:
 def advised_plan(
     situation: Situation, strategy: AnyStrategy | None = None, objective: AnyObjective | None = None
 ) -> TrainingPlan:
-    """A plan whose training tokens fit the time budget: LoRA on the answers, unless other ways are asked for.
+    """A plan whose training tokens fit the time budget: LoRA, learning from what the data are, unless other ways are
+    asked for.
 
     Needs data, profile and splits.
     """
     project, profile, splits = situation.project, situation.profile, situation.splits
     assert project.data and project.prompt and profile and splits
-    objective = objective or SftObjective()
+    objective = objective or _objective(project)
     figures = usual(strategy or LoraStrategy(), _figures(situation, objective), objective)
     epochs, most_rows = _affordable(situation, figures.training.epochs)
     return TrainingPlan(
@@ -217,6 +220,12 @@ def advised_plan(
             max_new_tokens=max(8, profile.answer_tokens + 4),
         ),
     )
+
+
+def _objective(project: Project) -> AnyObjective:
+    """What the data can be learned from best: pairs, thumbs, or answers."""
+    shape = project.data.columns.shape if project.data else None
+    return DpoObjective() if shape == "preference" else KtoObjective() if shape == "thumbs" else SftObjective()
 
 
 def sources(situation: Situation, plan: TrainingPlan) -> dict[str, str]:

@@ -16,6 +16,12 @@ _REACHED = {"cpu": 0.69, "cuda": 0.3}
 _AROUND_SECONDS = {"cpu": 90.0, "cuda": 60.0}
 
 
+def disk_bytes(parameters: int, *, whole: bool) -> float:
+    """What a run needs on the disk at most: of a whole model the artefact, the best and the last checkpoint, each in
+    float32 and with AdamW's two moments; of an adapter a flat figure that the models in the catalogue stay under."""
+    return 4.0 * parameters * (1 + 2 * 3) if whole else 500e6
+
+
 def tokens_per_second(parameters: int, compute: Compute) -> float:
     """Training tokens a second for a model with this many weights."""
     return compute.gflops * 1e9 * _REACHED[compute.device] / (_OPERATIONS * parameters)

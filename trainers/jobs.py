@@ -22,13 +22,12 @@ import psutil
 
 from prompts.errors import DataError, RunError
 from trainers.dataset import Dataset, load_dataset
+from trainers.estimate import disk_bytes
 from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import TrainingPlan
 from trainers.splits import Splits
 from trainers.status import ENDED, RunFolder, RunStatus
 
-# A LoRA checkpoint with optimizer state, the adapter and logs stay well under this for the models in the catalogue.
-_RUN_BYTES = 500e6
 _LONGEST_NAME = 80
 _PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _KILLED = "The training process ended without a word; it was killed, often because memory ran out."
@@ -39,7 +38,7 @@ def create_run(plan: TrainingPlan, paths: Paths, data: Dataset | None = None) ->
 
     Raises `DataError` for unusable data and `RunError` where the disk is full.
     """
-    require_free_space(paths.runs, _RUN_BYTES, "A training run")
+    require_free_space(paths.runs, disk_bytes(0, whole=False), "A training run")
     data = data or load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
     splits = splits_for(plan, data)
     if not splits.train:

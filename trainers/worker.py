@@ -21,10 +21,11 @@ from typing import Any
 from prompts.errors import ModelError, RunError, TunewrightError
 from prompts.metrics import COMPANIONS, METRICS
 from trainers.checking import check_plan, parent_adapter
+from trainers.estimate import disk_bytes
 from trainers.hardware import Compute, choose_compute
 from trainers.memory import peak_memory_gb, ran_out
 from trainers.models import LocalModel, resolve
-from trainers.paths import Paths, default_paths
+from trainers.paths import Paths, default_paths, require_free_space
 from trainers.queueing import device
 from trainers.splits import SPLITS, Splits
 from trainers.status import EvaluationReport, Phase, RunFolder
@@ -93,6 +94,9 @@ class Work:
 
     def _train(self, base: LocalModel, compute: Compute) -> None:
         plan = self.plan
+        require_free_space(
+            self.run.path, disk_bytes(base.parameters, whole=plan.strategy.form == "model"), "This training"
+        )
         self.say("preparing", f"Loading {base.name} on {compute.device}, {compute.reason}.")
         from trainers.modeling import load_base, load_tokenizer
 

@@ -48,7 +48,7 @@ def build_shelf(base: Path, root: Path) -> Shelf:
     lora: dict[str, Any] = {"r": 8, "target_modules": "all-linear"}
     config = LlamaConfig.from_pretrained(base)
     _save(config, base, root / "lora", _lora(**lora), seed=1)
-    _save(config, base, root / "lora2", _lora(**lora), seed=2)
+    _save(config, base, root / "lora2", _lora(**lora, use_rslora=True), seed=2)
     _save(config, base, root / "dora", _lora(**lora, use_dora=True), seed=3)
     _save(config, base, root / "rank64", _lora(**{**lora, "r": 64}), seed=4)
     _save(config, base, root / "with_head", _lora(**lora, modules_to_save=["lm_head"]), seed=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from prompts.errors import DataError, PlanError, RunError
 from tests.assistant.journey import begin_project, measured, open_pipeline
 from tests.trainers.runs import write_tickets
 from trainers import jobs
+from trainers.objectives import DpoObjective
 from trainers.paths import Paths
 from trainers.plan import parse_plan
 from trainers.status import RunFolder, RunStatus
@@ -93,3 +95,20 @@ def test_a_figure_that_somebody_changed_has_no_source_any_more(pipeline: Pipelin
     changed = plan.model_copy(update={"training": plan.training.model_copy(update={"learning_rate": 0.5})})
     text = pipeline.plan_text(pipeline.set_plan(with_data.id, changed))
     assert next(line for line in text.splitlines() if "learning_rate" in line).strip() == "learning_rate: 0.5"
+
+
+def test_data_that_say_what_people_prefer_are_learned_as_such(
+    pipeline: Pipeline, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Ticket {n} about a bill", "chosen": "billing", "rejected": "other"} for n in range(80)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    project = pipeline.add_file(begin_project(pipeline, tiny_model).id, file)
+    project = pipeline.edit_spec(project.id, {"task": "chat"})
+    plan = pipeline.plan(project)
+    assert plan.objective == DpoObjective()
+    assert pipeline.check(project, plan) == []
+    told = [reason for option in pipeline.recommend(project) for reason in option.reasons]
+    assert any("learns from preferences (DPO)" in reason for reason in told)
+    by_examples = pipeline.choose_strategy(project.id, objective=OBJECTIVES["sft"])
+    assert by_examples.objective.type == "sft"
