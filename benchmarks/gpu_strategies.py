@@ -139,7 +139,7 @@ def trained(strategy: AnyStrategy, objective: AnyObjective, base: LocalModel, pa
     run = jobs.create_run(plan, paths)
     model, tokenizer, seconds = in_memory(plan, run, base, compute)
     tokens, memory = run.tokens_trained(), _peak_memory_gb()
-    Work(run, paths)._save(model, tokenizer)
+    Work(run, paths).save(model, tokenizer)
     ours = logits(model, tokenizer)
     del model
     _free()

@@ -88,6 +88,8 @@ def usual(strategy: AnyStrategy, known: Situation, objective: AnyObjective | Non
         f"suit LoRA ({_THINKING})"
     )
     micro = _fitting(effective, known, strategy)
+    if objective.type == "kto":
+        micro = max(2, micro)  # it compares the rows of a batch with each other
     if micro < effective:
         comments["training.gradient_accumulation"] = f"so that a step still sees {effective} rows in this memory"
     decay = 0.01 if strategy.form == "model" else 0.0

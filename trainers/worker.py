@@ -122,9 +122,9 @@ class Work:
         status = self.run.written_status()
         self.run.write_status(status.model_copy(update={"train_seconds": status.train_seconds + seconds}))
         self.say("evaluating", "Saving what it has learned.")
-        self._save(model, tokenizer)
+        self.save(model, tokenizer)
 
-    def _save(self, model: Any, tokenizer: Any) -> None:
+    def save(self, model: Any, tokenizer: Any) -> None:
         """Write the artefact under another name first: half an artefact must never look like a whole one."""
         strategy = self.plan.strategy
         target = self.run.model if strategy.form == "model" else self.run.adapter

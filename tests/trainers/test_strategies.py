@@ -91,7 +91,7 @@ class Trained:
         return {name for name in self.before if not torch.equal(self.before[name], self.after[name])}
 
     def saved(self) -> Path:
-        Work(self.run, self.paths)._save(self.trainer.model, self.tokenizer)
+        Work(self.run, self.paths).save(self.trainer.model, self.tokenizer)
         assert self.run.artefact is not None
         return self.run.artefact
 
