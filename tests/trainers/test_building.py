@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import trl.trainer.utils
 
 from prompts.errors import ModelError
 from prompts.versions import Demonstration, PromptVersion
 from trainers.building import build_trainer
+from trainers.data import guess_mapping
 from trainers.hardware import Compute
 from trainers.jobs import create_run
 from trainers.modeling import load_base, load_tokenizer
+from trainers.objectives import SftObjective
 from trainers.paths import Paths
 from trainers.plan import TrainingPlan
+from trainers.reading import read_table
 from trainers.status import RunFolder
 
 Plans = Callable[..., TrainingPlan]
@@ -122,3 +129,67 @@ def test_a_damaged_folder_is_named_with_the_reason(tiny_model: Path, tmp_path: P
         load_base(tmp_path, COMPUTE)
     assert str(tmp_path) in caught.value.message
     assert "\n" not in str(caught.value)
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "text and label": {"text": "Ticket {n} is open", "label": "answer {n}"},
+    "prompt and completion": {"prompt": "Ticket {n} is open", "completion": "answer {n}"},
+    "instruction": {"instruction": "Ticket {n}", "input": "is open", "output": "answer {n}"},
+    "messages": {
+        "messages": [{"role": "user", "content": "Ticket {n} is open"}, {"role": "assistant", "content": "answer {n}"}]
+    },
+    "conversations": {
+        "conversations": [{"from": "human", "value": "Ticket {n} is open"}, {"from": "gpt", "value": "answer {n}"}]
+    },
+    "preference": {"prompt": "Ticket {n} is open", "chosen": "answer {n}", "rejected": "no answer {n}"},
+    "thumbs": {"prompt": "Ticket {n} is open", "completion": "answer {n}", "label": True},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_of_data_is_learned_by_its_answers_alone(
+    tiny_plan: Plans, paths: Paths, tmp_path: Path, shape: str
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps(SHAPES[shape]).replace("{n}", str(n)) for n in range(30)]
+    file.write_text("\n".join(lines), "utf-8")
+    plan = tiny_plan(epochs=0.5)
+    data = plan.data.model_copy(update={"path": file, "columns": guess_mapping(read_table(file))})
+    plan = plan.model_copy(update={"data": data})
+    trainer = built(plan, create_run(plan, paths))
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    decode = trainer.processing_class.decode
+    whole, learnt = decode(batch["input_ids"][0]), decode(batch["labels"][0][batch["labels"][0] != -100])
+    number = re.search(r"Ticket (\d+)\s+is open<", whole)
+    assert number and learnt == f"answer {number[1]}<|im_end|>\n"
+    trainer.train()
+    assert all(math.isfinite(line["loss"]) for line in trainer.state.log_history if "loss" in line)
+
+
+def test_packed_rows_share_sequences_and_see_only_themselves(tiny_plan: Plans, paths: Paths) -> None:
+    plan = tiny_plan(epochs=1)
+    packed = plan.model_copy(update={"objective": SftObjective(packing=True)})
+    trainer, plain = built(packed, create_run(packed, paths)), built(plan, create_run(plan, paths))
+    assert len(trainer.train_dataset) < len(plain.train_dataset) / 2
+    # What is learned from is the same, and before any step so is the loss on the dev rows.
+    learnt = [sum(label != -100 for row in t.train_dataset for label in row["labels"]) for t in (trainer, plain)]
+    assert learnt[0] == learnt[1] > 0
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(plain.evaluate()["eval_loss"], rel=1e-3)
+    trainer.train()
+
+
+def test_the_head_is_computed_only_where_there_is_loss(tiny_plan: Plans, paths: Paths) -> None:
+    plan = tiny_plan(epochs=0.1)
+    trainer = built(plan, create_run(plan, paths))
+    asked: list[int] = []
+    kernel = trl.trainer.utils._ChunkedLogProbFunction.apply
+
+    def counted(hidden: torch.Tensor, *more: Any) -> Any:
+        asked.append(hidden.reshape(-1, hidden.shape[-1]).shape[0])
+        return kernel(hidden, *more)
+
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
+        trainer.compute_loss(trainer.model, batch)
+    assert asked == [int((batch["labels"] != -100).sum())] != [batch["input_ids"].numel()]
