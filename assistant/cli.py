@@ -18,7 +18,9 @@ from assistant.cli_users import user
 from prompts.errors import RunError, TunewrightError
 
 if TYPE_CHECKING:
+    from trainers.launching import Launch
     from trainers.plan import TrainingPlan
+    from trainers.ray_cluster import Cluster
     from trainers.status import RunFolder, RunStatus
 
 cli = typer.Typer(
@@ -83,14 +85,22 @@ def profile(
 def train(
     plan: Annotated[Path, typer.Argument(help="A plan as YAML; the Strategy panel shows one.")],
     detach: Annotated[bool, typer.Option(help="Start, print the run, and leave it to itself.")] = False,
+    on: Annotated[str, typer.Option(help="A Ray cluster: ray://HOST:10001, or its dashboard http://HOST:8265.")] = "",
+    processes: Annotated[int, typer.Option(help="Processes that train together, one a GPU (accelerate launch).")] = 1,
+    machines: Annotated[int, typer.Option(help="Machines that these are divided among.")] = 1,
+    main: Annotated[str, typer.Option(help="HOST:PORT where the other machines reach this one.")] = "",
+    accelerate_config: Annotated[Path | None, typer.Option(help="What `accelerate config` wrote.")] = None,
 ) -> None:
     """Train by a plan and print the report. Ctrl-C cancels the training."""
+    from trainers.launching import read_launch
     from trainers.plan import read_plan
+    from trainers.ray_cluster import read_cluster
 
-    begin(read_plan(plan), detach=detach)
+    launch, cluster = read_launch(processes, machines, main, accelerate_config), read_cluster(on)
+    begin(read_plan(plan), detach=detach, launch=launch, cluster=cluster)
 
 
-def begin(plan: TrainingPlan, *, detach: bool) -> None:
+def begin(plan: TrainingPlan, *, detach: bool, launch: Launch | None = None, cluster: Cluster | None = None) -> None:
     """Check a plan, start it as a run, and follow that unless it is left to itself."""
     from trainers import jobs
     from trainers.checking import check_plan
@@ -101,10 +111,12 @@ def begin(plan: TrainingPlan, *, detach: bool) -> None:
 
     paths = default_paths()
     data = load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
-    base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
-    for warning in check_plan(plan, base, choose_compute(paths.cache), jobs.splits_for(plan, data)):
-        typer.echo(f"Note: {warning}")
+    if cluster is None:  # a base model may be there alone
+        base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
+        for warning in check_plan(plan, base, choose_compute(paths.cache), jobs.splits_for(plan, data)):
+            typer.echo(f"Note: {warning}")
     run = jobs.create_run(plan, paths, data)
+    _keep(run, launch, cluster)
     try:
         jobs.start(run)
         typer.echo(f"run {run.id} in {run.path}")
@@ -117,6 +129,31 @@ def begin(plan: TrainingPlan, *, detach: bool) -> None:
         typer.echo("Cancelling ...")
         jobs.cancel(run)
         follow(run)
+
+
+def _keep(run: RunFolder, launch: Launch | None, cluster: Cluster | None) -> None:
+    """How and where the run is carried out, where that is not one process on this machine."""
+    from trainers import launching, ray_cluster
+
+    if launch and not launch.plain:
+        launching.keep(run, launch)
+        for rank in range(1, launch.machines):
+            typer.echo(f"on machine {rank}: python -m trainers.launching {run.path} {rank}")
+    if cluster:
+        ray_cluster.keep(run, cluster)
+
+
+@cli.command()
+def script(
+    plan: Annotated[Path, typer.Argument(help="A plan as YAML.")],
+    out: Annotated[Path | None, typer.Option(help="The folder for it; by default named after the plan.")] = None,
+) -> None:
+    """Write a plain TRL script that runs without Tunewright and gives the same result, with its rows beside it."""
+    from trainers.paths import default_paths
+    from trainers.plan import read_plan
+    from trainers.script import write_script
+
+    typer.echo(write_script(read_plan(plan), default_paths(), out or plan.with_name(f"{plan.stem}-script")))
 
 
 @cli.command()

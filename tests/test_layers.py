@@ -20,10 +20,7 @@ FORBIDDEN = {
 # These load torch when they are imported; they run in the worker, the embedded engine or a child process.
 HEAVY = {
     *(f"trainers.{name}" for name in ("building", "callbacks", "evaluate", "generate", "measure", "meta", "meta_run")),
-    *(
-        f"trainers.{name}"
-        for name in ("modeling", "prefixes", "recovery", "resumable", "rows", "scoring", "unfreezing")
-    ),
+    *(f"trainers.{name}" for name in ("modeling", "prefixes", "recovery", "resumable", "scoring", "unfreezing")),
     "assistant.serving.embedded_server",
 }
 MOST_LINES = 400

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainers.hardware import Compute
+from trainers.launching import shared, world_size
 from trainers.plan import TrainingPlan
 from trainers.status import RunFolder
 
@@ -15,15 +16,16 @@ from trainers.status import RunFolder
 def arguments(plan: TrainingPlan, run: RunFolder, compute: Compute, *, rows: int, with_dev: bool) -> dict[str, Any]:
     """Keyword arguments that SFTConfig, DPOConfig and KTOConfig have in common. `rows` are those to be trained on."""
     on_cpu, how = compute.device == "cpu", plan.training
+    size, pieces = shared(how, world_size())
     return {
         "output_dir": str(run.checkpoints),
         "num_train_epochs": how.epochs,
         "learning_rate": how.learning_rate,
         "weight_decay": how.weight_decay,
         "max_grad_norm": how.max_grad_norm,
-        "per_device_train_batch_size": how.batch_size,
+        "per_device_train_batch_size": size,
         "per_device_eval_batch_size": how.batch_size,
-        "gradient_accumulation_steps": how.gradient_accumulation,
+        "gradient_accumulation_steps": pieces,
         "warmup_steps": how.warmup,
         "lr_scheduler_type": how.schedule,
         "max_length": how.max_tokens,

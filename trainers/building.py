@@ -19,6 +19,7 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrai
 from prompts.errors import DataError
 from trainers.arguments import arguments
 from trainers.hardware import Compute
+from trainers.launching import is_main
 from trainers.objectives import DpoObjective, KtoObjective, SftObjective
 from trainers.plan import TrainingPlan
 from trainers.resumable import Resumable
@@ -83,7 +84,7 @@ def build_trainer(
     if parent is None:
         plan.strategy.begin(trainer.model, start)
         plan.strategy.begin_from_data(trainer.model, trainer.get_train_dataloader)
-        if plan.strategy.form == "adapter" and not plan.strategy.keeps_base:
+        if plan.strategy.form == "adapter" and not plan.strategy.keeps_base and is_main():
             trainer.model.save_pretrained(run.begun)
     return trainer
 

@@ -17,6 +17,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from prompts.errors import RunError
+from trainers.launching import is_main, world_size
 from trainers.memory import peak_memory_gb
 from trainers.paths import size_of
 from trainers.status import RunFolder
@@ -47,6 +48,8 @@ class Progress(TrainerCallback):
         self._tokens_before = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not is_main():
+            return
         self._training_since = self._step_ended = time.monotonic()
         self._first_step = state.global_step
         self._tokens_before = self._run.tokens_trained()
@@ -61,7 +64,7 @@ class Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = logs or {}
         kept = {name: logs[name] for name in _LOGGED if name in logs}
-        if not kept:
+        if not kept or not is_main():
             return
         seconds, tokens = self._seconds(), int(logs.get("num_tokens", 0))
         more: dict[str, Any] = {}
@@ -96,6 +99,17 @@ class Progress(TrainerCallback):
         self._run.write_status(before.model_copy(update=now))
 
 
+def agreed(wanted: bool, args: Any) -> bool:
+    """Whether any of the processes that train together wants it: one that stops or saves alone would wait for ever."""
+    if world_size() == 1:
+        return wanted
+    import torch
+
+    votes = torch.tensor(int(wanted), device=args.device)
+    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
+    return bool(votes)
+
+
 class Checkpoints(TrainerCallback):
     """Asks for a checkpoint when one is due, marks those that are whole, and looks at the disk first."""
 
@@ -107,13 +121,15 @@ class Checkpoints(TrainerCallback):
         self._last = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self._last >= self._every and state.global_step < state.max_steps:
+        due = time.monotonic() - self._last >= self._every and state.global_step < state.max_steps
+        if agreed(due, args):
             require_disk(Path(args.output_dir))
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._last = time.monotonic()
-        mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        if is_main():
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class StopWhenAsked(TrainerCallback):
@@ -123,7 +139,7 @@ class StopWhenAsked(TrainerCallback):
         self._file = run.stop_file
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._file.exists():
+        if agreed(self._file.exists(), args):
             control.should_training_stop = True
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from prompts.errors import DataError, RunError
+from trainers import launching, ray_cluster
 from trainers.dataset import Dataset, load_dataset
 from trainers.estimate import disk_bytes
 from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
@@ -62,10 +63,14 @@ def splits_for(plan: TrainingPlan, data: Dataset) -> Splits:
 
 
 def start(run: RunFolder) -> None:
-    """Start the worker in a session of its own, so that neither a closed terminal nor the app's end stops it."""
+    """Start the worker in a session of its own, so that neither a closed terminal nor the app's end stops it.
+
+    In its place, what launches several of them (`launching`) or follows the run on a cluster (`on_ray`), where the
+    run's folder says so.
+    """
     with run.log.open("ab") as log:
         worker = subprocess.Popen(
-            [*PYTHON, "trainers.worker", str(run.path)],
+            [*PYTHON, "trainers.on_ray", str(run.path)] if ray_cluster.kept(run) else launching.command(run),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -130,8 +135,9 @@ def _insist(worker: psutil.Process) -> None:
     try:
         worker.wait(_PATIENCE)
     except psutil.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)  # it leads a process group of its own
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (*worker.children(recursive=True), worker):  # a launcher's lead groups of their own
+                process.kill()
 
 
 def rename(run: RunFolder, name: str) -> None:

@@ -128,6 +128,7 @@ class TrainingPlan(_Part):
         How the result will be served always stands there.
         """
         raw = self.model_dump(mode="json", exclude_none=True)
+        raw["training"]["patience"] = self.training.patience  # None says something there: the default is a number
         text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
         return commented(text, {"strategy": f"served {self.strategy.serving.told}", **(comments or {})})
 

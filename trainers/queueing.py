@@ -1,4 +1,5 @@
-"""One training at a time on each device: who comes first has it, and the others wait.
+"""One training at a time on each device: who comes first has it, and the others wait. A training in several processes
+waits until it has as many GPUs.
 
 Owns the tickets and the locks in `home/queue`. A waiting run is a process of its own, as a running one is: it needs no
 app to go on, and a ticket whose process is gone counts no more. Never imports torch.
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from prompts.errors import PlanError
 from trainers.hardware import detect
 from trainers.paths import Paths
 from trainers.status import RunFolder
@@ -28,19 +30,36 @@ def device(run: RunFolder, paths: Paths) -> Iterator[str]:
 
     Says in the run's status what it waits for.
     """
+    with devices(run, paths) as [name]:
+        yield name
+
+
+@contextmanager
+def devices(run: RunFolder, paths: Paths, count: int = 1, *, tell: bool = True) -> Iterator[list[str]]:
+    """Wait for so many GPUs and hold them; the CPU is one device, however many processes share it.
+
+    Says in the run's status what it waits for, unless `tell` is off. Raises `PlanError` for more GPUs than there are.
+    """
     folder = paths.home / "queue"
     folder.mkdir(parents=True, exist_ok=True)
+    there = _devices()
+    if there == ["cpu"]:
+        count = 1
+    elif count > len(there):
+        told = f"{count} processes need as many GPUs, and there are {len(there)} here"
+        raise PlanError(f"{told}.", hint="Use fewer processes, or more machines.")
     ticket = _take_ticket(folder, run)
     try:
-        lock, name = _wait(folder, ticket, run)
+        locks, names = _wait(folder, ticket, run, count, tell)
     finally:
         ticket.unlink(missing_ok=True)
-    if name != "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = name
+    if names != ["cpu"]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
     try:
-        yield name
+        yield names
     finally:
-        lock.release()
+        for lock in locks:
+            lock.release()
 
 
 def _take_ticket(folder: Path, run: RunFolder) -> Path:
@@ -51,27 +70,34 @@ def _take_ticket(folder: Path, run: RunFolder) -> Path:
     return ticket
 
 
-def _wait(folder: Path, ticket: Path, run: RunFolder) -> tuple[FileLock, str]:
+def _wait(folder: Path, ticket: Path, run: RunFolder, count: int, tell: bool) -> tuple[list[FileLock], list[str]]:
     told = ""
     while True:
         ahead = [other for other in sorted(folder.glob("*.ticket")) if other.name < ticket.name and _is_alive(other)]
-        if not ahead and (found := _free_device(folder)):
+        if not ahead and (found := _free_devices(folder, count)):
             return found
         message = f"Waiting: {len(ahead)} before it." if ahead else "Waiting for the training that runs."
-        if message != told:
+        if tell and message != told:
             run.write_status(run.written_status().model_copy(update={"state": "queued", "message": message}))
             told = message
         time.sleep(_LOOK_SECONDS)
 
 
-def _free_device(folder: Path) -> tuple[FileLock, str] | None:
+def _free_devices(folder: Path, count: int) -> tuple[list[FileLock], list[str]] | None:
+    """So many devices, all or none: two that each hold one and wait for another would wait for ever."""
+    locks, names = [], []
     for name in _devices():
         lock = FileLock(folder / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             continue
-        return lock, name
+        locks.append(lock)
+        names.append(name)
+        if len(names) == count:
+            return locks, names
+    for lock in locks:
+        lock.release()
     return None
 
 

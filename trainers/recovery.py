@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from prompts.errors import ModelError, RunError
+from prompts.errors import ModelError, PlanError, RunError
 from trainers.arguments import checkpoints_gradients
 from trainers.building import build_trainer
 from trainers.callbacks import (
@@ -30,6 +30,7 @@ from trainers.callbacks import (
     require_disk,
 )
 from trainers.hardware import Compute
+from trainers.launching import Again, is_main, world_size
 from trainers.memory import ran_out
 from trainers.paths import write_atomically
 from trainers.plan import Optimization, TrainingPlan
@@ -47,7 +48,12 @@ class Adjusted(BaseModel):
 
     training: Optimization
     slowed: bool = False
+    old_rate_until: int = 0
     notes: tuple[str, ...] = ()
+
+    def holds_old_rate(self, checkpoint: Path | None) -> bool:
+        """Whether a checkpoint is from before the rate was lowered, and would bring the old one back."""
+        return self.slowed and checkpoint is not None and _step(checkpoint) <= self.old_rate_until
 
 
 def train(
@@ -65,19 +71,21 @@ def train(
     `RunError` where nothing helps.
     """
     now = _read(run) or Adjusted(training=plan.training)
-    rate = 1.0
     while True:
+        point = last_checkpoint(run.checkpoints)
         watching = [Progress(run, started, now.notes), Checkpoints(now.training.checkpoint_minutes), StopWhenAsked(run)]
-        watching += [Divergence(), *([LowerRate(rate)] if rate < 1 else []), *(more or [])]
+        watching += [Divergence(), *([LowerRate(_SLOWER)] if now.holds_old_rate(point) else []), *(more or [])]
         model, tokenizer = load()
         adjusted = plan.model_copy(update={"training": now.training})
-        point = last_checkpoint(run.checkpoints)
-        run.forget_metrics_after(_step(point))
+        if is_main():
+            run.forget_metrics_after(_step(point))
         require_disk(run.checkpoints)
         trouble: Diverged | Exception | None = None
         try:
             trainer = build_trainer(adjusted, run, model, tokenizer, compute, watching, parent)
+            _require_whole_weights(trainer)
             trainer.train(resume_from_checkpoint=str(point) if point else None)
+            trainer.accelerator.wait_for_everyone()  # the checkpoints are removed next, which others may still read
         except Diverged as error:
             trouble = error.with_traceback(None)
         except Exception as error:
@@ -88,11 +96,16 @@ def train(
             return trainer
         trainer = model = None
         _free()
-        if isinstance(trouble, Diverged):
-            now, rate = _slower(now, trouble, run)
-        else:
-            now, rate = _smaller(now, plan, compute, trouble), 1.0
+        now = _slower(now, trouble, run) if isinstance(trouble, Diverged) else _smaller(now, plan, compute, trouble)
         write_atomically(run.path / "adjusted.json", now.model_dump_json(indent=1))
+        if world_size() > 1:
+            raise Again  # all of them, not this one alone: `launching` starts them once more, and all read what is kept
+
+
+def _require_whole_weights(trainer: Any) -> None:
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        told = "launch.config_file: FSDP and DeepSpeed divide the weights among processes, which we cannot save yet."
+        raise PlanError(told, hint="Use a configuration of kind MULTI_GPU, or none.")
 
 
 def _read(run: RunFolder) -> Adjusted | None:
@@ -126,8 +139,8 @@ def _smaller(now: Adjusted, plan: TrainingPlan, compute: Compute, error: Excepti
     return now.model_copy(update={"training": how.model_copy(update=change), "notes": (*now.notes, note)})
 
 
-def _slower(now: Adjusted, trouble: Diverged, run: RunFolder) -> tuple[Adjusted, float]:
-    """Once more, from before the trouble, at a lower rate; and by what the rate of a checkpoint is multiplied.
+def _slower(now: Adjusted, trouble: Diverged, run: RunFolder) -> Adjusted:
+    """Once more, from before the trouble, at a lower rate.
 
     Raises `ModelError` the second time.
     """
@@ -144,7 +157,7 @@ def _slower(now: Adjusted, trouble: Diverged, run: RunFolder) -> tuple[Adjusted,
     rate = now.training.learning_rate * _SLOWER
     note = f"At step {trouble.step} {trouble}. Once more {where}, at a learning rate of {rate:.2g}."
     training = now.training.model_copy(update={"learning_rate": rate})
-    return Adjusted(training=training, slowed=True, notes=(*now.notes, note)), _SLOWER if point else 1.0
+    return Adjusted(training=training, slowed=True, old_rate_until=_step(point), notes=(*now.notes, note))
 
 
 def _free() -> None:

@@ -46,7 +46,7 @@ class Resumable:
         rows = self.train_dataset if train_dataset is None else train_dataset
         if self.args.train_sampling_strategy != "group_by_length" or "input_ids" not in rows.column_names:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
-        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LikeLengths([len(ids) for ids in rows["input_ids"]], step_rows, self.args.data_seed)
 
     def _encoder(self) -> Any:

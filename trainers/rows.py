@@ -1,29 +1,35 @@
-"""Training rows as TRL's data sets, rendered by the very prompt version that will serve. Imports datasets.
+"""Training rows in TRL's columns, rendered by the very prompt version that will serve.
 
-Owns the columns that each objective needs. Refuses to know models.
+Owns the columns that each objective needs. Refuses to know models. Importing it loads no torch; a data set does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from prompts.versions import PromptVersion
 from trainers.data import Example
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _Row = dict[str, Any]
 
 
 def as_dataset(examples: Sequence[Example], prompt: PromptVersion, objective: str = "sft") -> Dataset:
+    """The rows as TRL's trainers take them."""
+    from datasets import Dataset
+
+    return Dataset.from_list(as_rows(examples, prompt, objective))
+
+
+def as_rows(examples: Sequence[Example], prompt: PromptVersion, objective: str = "sft") -> list[_Row]:
     """Prompt messages with what the objective learns from beside them.
 
     Not `messages` with assistant_only_loss: SmolLM2's chat template marks no assistant turns, so TRL refuses it.
     """
-    return Dataset.from_list(
-        [row for example in examples for row in _ROWS[objective](example, _asked(prompt, example))]
-    )
+    return [row for example in examples for row in _ROWS[objective](example, _asked(prompt, example))]
 
 
 def _asked(prompt: PromptVersion, example: Example) -> list[dict[str, str]]:

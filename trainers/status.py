@@ -6,10 +6,13 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       plan.yaml            what was asked for
       data/*.jsonl         the splits, as this run sees them
       worker.json          process id of the worker, and when that process began
+      launch.json          how many processes on how many machines, where it is not one
+      cluster.json         the Ray cluster that carries it out, where that is not this machine
       worker.log           all that the worker printed
       status.json          state, phase, progress, speed, time left
       metrics.jsonl        one line per optimizer step or evaluation
       name                 what the person calls it, where they gave it a name
+      adjusted.json        how the plan is followed after a trouble; trouble.json: what ended one of several processes
       cancel, stop         there if somebody asked to give up, or to stop and keep what is learned
       checkpoints/         what the trainer keeps while it runs; gone once the artefact is saved
       begun/               the adapter before the first step, where the artefact is the difference to it

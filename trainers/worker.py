@@ -23,6 +23,7 @@ from prompts.metrics import COMPANIONS, METRICS
 from trainers.checking import check_plan, parent_adapter
 from trainers.estimate import disk_bytes
 from trainers.hardware import Compute, choose_compute
+from trainers.launching import Again, is_main, launched, local_rank, lost_another, write_trouble
 from trainers.memory import peak_memory_gb, ran_out
 from trainers.models import LocalModel, resolve
 from trainers.paths import Paths, default_paths, require_free_space
@@ -45,11 +46,16 @@ class Work:
         self.started = 0.0
 
     def say(self, phase: Phase, message: str, fraction: float = 0.0, seconds_left: float | None = None) -> None:
+        if not is_main():
+            return
         now = {"state": "running", "phase": phase, "message": message, "fraction": fraction, "started": self.started}
         self.run.write_status(self.run.written_status().model_copy(update={**now, "seconds_left": seconds_left}))
 
     def carry_out(self) -> None:
-        """Raises a `TunewrightError` or `Cancelled`; the artefact is saved before the report."""
+        """Raises a `TunewrightError` or `Cancelled`; the artefact is saved before the report.
+
+        Of several processes the main one does it all, and the others train with it.
+        """
         self.started = time.time()
         self.say("preparing", "Finding the base model.")
         plan = self.plan
@@ -60,6 +66,8 @@ class Work:
         self._note(notes)
         if not self.run.has_result:
             self._make(base, compute)
+        if not is_main():
+            return
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # optimizer state, three times an adapter's size
         shutil.rmtree(self.run.begun, ignore_errors=True)
         if splits.test:
@@ -79,12 +87,16 @@ class Work:
         return base
 
     def _note(self, notes: list[str]) -> None:
+        if not is_main():
+            return
         now = self.run.written_status()
         told = tuple(dict.fromkeys((*now.notes, *notes)))
         self.run.write_status(now.model_copy(update={"notes": told}))
 
     def _make(self, base: LocalModel, compute: Compute) -> None:
         strategy = self.plan.strategy
+        if not is_main() and not (strategy.trains and strategy.by_trl):
+            return  # nothing that could be divided
         if isinstance(strategy, FewShotStrategy):
             self.run.write_prompt(strategy.version(self.plan.prompt, self.run.split("train")))
         elif isinstance(strategy, ImportedStrategy):
@@ -99,6 +111,11 @@ class Work:
         )
         self.say("preparing", f"Loading {base.name} on {compute.device}, {compute.reason}.")
         from trainers.modeling import load_base, load_tokenizer
+
+        if compute.device == "cuda":
+            import torch
+
+            torch.cuda.set_device(local_rank())
 
         def load() -> tuple[Any, Any]:
             remote = {"trust_remote_code": plan.trust_remote_code}
@@ -118,6 +135,8 @@ class Work:
 
             base_model, tokenizer = load()
             model = run_meta(plan, self.run, base_model, tokenizer, self.started)
+        if not is_main():
+            return
         seconds = time.monotonic() - begun
         status = self.run.written_status()
         self.run.write_status(status.model_copy(update={"train_seconds": status.train_seconds + seconds}))
@@ -195,6 +214,7 @@ def main(path: Path) -> int:
     """Run and report. Exit code 0 when done, 1 when failed, 3 when cancelled."""
 
     def on_terminate(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a launcher and a cluster may both ask; once is enough
         raise Cancelled
 
     signal.signal(signal.SIGTERM, on_terminate)
@@ -203,13 +223,23 @@ def main(path: Path) -> int:
     try:
         with ExitStack() as held:
             work = Work(run, paths)
-            held.enter_context(device(run, paths))
+            if not launched():  # else the launcher holds the devices
+                held.enter_context(device(run, paths))
             work.carry_out()
+    except Again:
+        return 75  # the system's word for: try once more
     except Cancelled:
+        if launched():  # also where another process failed: the launcher knows which it was
+            return 3
         end, code = {"state": "cancelled", "message": "Cancelled."}, 3
     except Exception as error:
         traceback.print_exc()
         told = explain(error)
+        if launched() and lost_another(error):
+            return 1  # the launcher knows what became of the other
+        if launched() and not is_main():
+            write_trouble(run, told)
+            return 1
         end, code = {"state": "failed", "message": told.message, "hint": told.hint}, 1
     else:
         return 0

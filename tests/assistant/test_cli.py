@@ -23,8 +23,8 @@ from trainers.status import RunStatus
 from trainers.strategies import LoraStrategy
 
 COMMANDS = (
-    "app", "describe", "profile", "train", "runs", "cancel", "report", "fetch", "stop", "resume", "rename", "delete",
-    "diff", "import", "prompt", "user",
+    "app", "describe", "profile", "train", "script", "runs", "cancel", "report", "fetch", "stop", "resume", "rename",
+    "delete", "diff", "import", "prompt", "user",
 )  # fmt: skip
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 

@@ -111,13 +111,12 @@ class LoraStrategy(Strategy):
         initialize_lora_eva_weights(model, batches(), show_progress_bar=False)
 
     def save(self, model: Any, folder: Path, begun: Path | None) -> None:
-        if self.keeps_base:
+        if self.keeps_base or begun is None:  # one that goes on from a parent began as that, whatever `init` says
             # Loading puts the saved values in; computing others first, as some of these do, would only take time.
             config = model.peft_config["default"]
             config.init_lora_weights, config.eva_config = True, None
             model.save_pretrained(folder, selected_adapters=["default"])
             return
-        assert begun is not None
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*changes the base weights")  # which is what this undoes
             model.save_pretrained(
