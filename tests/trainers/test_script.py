@@ -40,7 +40,7 @@ COMPUTE = Compute(device="cpu", dtype="float32", reason="float32: for exact comp
 DRIVER = """
 import runpy, sys, traceback
 home, *scripts = sys.argv[1:]
-sys.path = [entry for entry in sys.path if entry and not entry.startswith(home)]
+sys.path = [entry for entry in sys.path if entry and entry.rstrip("/") != home]
 for name in ("prompts", "trainers", "assistant"):
     sys.modules[name] = None
     try:
