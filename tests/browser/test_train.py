@@ -27,7 +27,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
-    lines = [f'"{text}",{team}' for text, team in made_up_tickets(120)]
+    lines = [f'"{text}",{team}' for text, team in made_up_tickets(400)]
     path = tmp_path / "tickets.csv"
     path.write_text("\n".join(["ticket,team", *lines]) + "\n", "utf-8")
     return path
@@ -55,16 +55,18 @@ def test_choose_queue_keep_resume_compare_name_and_delete(
     expect(page.locator("#chosen-plan")).to_contain_text("Your own plan: Prompt tuning, 16 tokens")
     page.locator("[data-way=qlora] button").click()
     expect(page.locator(".toast-body")).to_contain_text("needs an NVIDIA GPU")
-    say(page, "use LoRA with rank 4 for 90 epochs")
-    expect(page.locator("#chosen-plan")).to_contain_text("LoRA, rank 4, supervised (SFT), 90 epochs")
+    # So slow that it neither ends nor stops early by itself.
+    say(page, "use LoRA with rank 4, learning rate 1e-6, 100 epochs")
+    expect(page.locator("#chosen-plan")).to_contain_text("LoRA, rank 4, supervised (SFT), 100 epochs at 1e-06")
     expect(page.locator("[data-way=lora]")).to_contain_text("Chosen")
 
     # Two runs: the second one waits.
     open_panel(page, "Train")
     page.locator("#start-training").click()
-    expect(row(page, re.compile("training"))).to_be_visible(timeout=_LONG)
     expect(page.locator("#start-training")).to_have_text("Queue another")
     page.locator("#start-training").click()
+    expect(page.locator("#runs tr[data-run]")).to_have_count(2)
+    expect(row(page, re.compile("training"))).to_be_visible(timeout=_LONG)
     expect(row(page, "queued")).to_be_visible()
     expect(page.locator("#chat")).to_contain_text("is queued; it begins when the one before it has ended")
 
