@@ -6,6 +6,14 @@ import resource
 import sys
 
 
+# PyTorch's allocator, and oneDNN where it finds no room for its working space.
+_TOLD = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+)
+
+
 def peak_memory_gb() -> float:
     """The most memory this process held: on the GPU where there is one, else resident."""
     torch = sys.modules.get("torch")
@@ -17,4 +25,4 @@ def peak_memory_gb() -> float:
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that there was no memory left."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return named or any(told in str(error) for told in _TOLD)

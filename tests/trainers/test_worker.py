@@ -31,6 +31,7 @@ NO_SPACE = os.strerror(errno.ENOSPC)
         (MemoryError(), "Memory ran out."),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "Memory ran out."),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "Memory ran out."),
+        (RuntimeError("could not create a primitive"), "Memory ran out."),
         (ValueError("first line\nsecond line"), "Training stopped: ValueError: first line"),
         (AssertionError(), "Training stopped: AssertionError: AssertionError"),
     ],
