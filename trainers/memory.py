@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 
-
 # PyTorch's allocator, and oneDNN where it finds no room for its working space.
 _TOLD = (
     "DefaultCPUAllocator: can't allocate memory",
