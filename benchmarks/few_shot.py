@@ -1,6 +1,7 @@
 """What meta-learnt first values are worth when there are a few examples: new intents of domains never seen.
 
-    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.few_shot --data DIR [--episodes 8] [--held-out utility work] [--algorithm reptile] [--full]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.few_shot --data DIR
+        [--episodes 8] [--held-out utility work] [--algorithm reptile] [--full]
 
 DIR holds `train.jsonl`, `val.jsonl` and `test.jsonl` of CLINC150 (text, intent, domain). The domains that are not held
 out are the pool; by default the last two by name are held out. An episode is five intents of one held-out domain,
@@ -10,8 +11,8 @@ first values, and the same adapter from the meta-learnt ones, each at the rate t
 pool (`--tune`).
 
 With threads that wait by spinning, five of its rounds took more than 200 s beside other work on 2 cores, and 57 s with
-PASSIVE. Prints as it goes. What was measured is kept under the cache folder by its settings, so that a run that was interrupted
-goes on; `--again` forgets it.
+PASSIVE. Prints as it goes. What was measured is kept under the cache folder by its settings, so that a run that was
+interrupted goes on; `--again` forgets it.
 """
 
 from __future__ import annotations
