@@ -21,6 +21,8 @@ import pytest
 
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
+from assistant.serving.room import EngineRoom
+from assistant.settings import Settings
 from prompts.chat_model import Sampling, complete
 from prompts.errors import EngineError
 from tests.assistant.serving_kit import (
@@ -36,6 +38,7 @@ from tests.assistant.serving_kit import (
     user,
 )
 from trainers.models import LocalModel
+from trainers.paths import Paths
 
 KINDS = ("lora", "lora2", "dora", "with_head", "soft", "full")
 
@@ -347,8 +350,11 @@ from pathlib import Path
 from typing import Any
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
+from assistant.serving.room import EngineRoom
+from assistant.settings import Settings
 from trainers.hardware import Compute
 from trainers.models import LocalModel
+from trainers.paths import Paths
 base, compute, log = sys.argv[1:]
 launch = embedded_launch(LocalModel.model_validate_json(base), Compute.model_validate_json(compute))
 engine = Engine(launch, Path(log))
@@ -394,3 +400,19 @@ def wait_until(true: object, seconds: float = 15) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_what_vllm_cannot_hold_is_served_by_the_embedded_engine(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant.serving.room.find_spec", lambda name: object())  # as if vLLM were installed
+    paths = Paths(home=tmp_path / "home", cache=tmp_path / "cache")
+    room = EngineRoom(Settings(paths=paths, engine="auto"))
+    monkeypatch.setattr("assistant.serving.room.choose_compute", lambda cache: COMPUTE)
+    try:
+        [model] = room.connect(shelf.local, [served("mine", shelf["dora"])])
+        assert room.running is not None and room.running.launch.engine == "embedded"
+        reply = asyncio.run(complete(model, user("hello"), SHORT))
+        assert reply.text.rstrip("\ufffd") == reference(shelf.base, shelf["dora"])
+    finally:
+        room.stop()
