@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from prompts.errors import EngineError
 from trainers.adapters import check_fits, read_config
 from trainers.hardware import Compute
 from trainers.shapes import BaseShape
@@ -26,7 +27,10 @@ class ImportedStrategy(Strategy):
 
     @property
     def serving(self) -> Serving:
-        config = read_config(self.adapter)
+        try:
+            config = read_config(self.adapter)
+        except EngineError:  # `check` says so; a plan has to be shown all the same
+            config = {}
         if config.get("peft_type") == "LORA" and not config.get("use_dora"):
             return AS_LORA
         return Serving(vllm=False, told="by the embedded engine")
