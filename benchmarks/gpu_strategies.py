@@ -30,6 +30,7 @@ from trainers import jobs
 from trainers.checking import check_plan
 from trainers.data import Example, Mapping
 from trainers.hardware import choose_compute, detect
+from trainers.memory import peak_memory_gb
 from trainers.models import EMBEDDED, LocalModel, resolve
 from trainers.objectives import AnyObjective, DpoObjective, KtoObjective, SftObjective
 from trainers.paths import Paths, default_paths, size_of
@@ -138,7 +139,7 @@ def trained(strategy: AnyStrategy, objective: AnyObjective, base: LocalModel, pa
         raise Skipped(str(error)) from error
     run = jobs.create_run(plan, paths)
     model, tokenizer, seconds = in_memory(plan, run, base, compute)
-    tokens, memory = run.tokens_trained(), _peak_memory_gb()
+    tokens, memory = run.tokens_trained(), peak_memory_gb()
     Work(run, paths).save(model, tokenizer)
     ours = logits(model, tokenizer)
     del model
@@ -233,12 +234,6 @@ def killed(base: LocalModel, paths: Paths, data: Path) -> str:
     if status.state != "done" or steps != list(range(1, len(steps) + 1)):
         raise RuntimeError(f"{status.message} {status.hint}\n{run.log_tail()}")
     return f"killed at step {reached}, went on to step {steps[-1]}; no step is missing, none is there twice"
-
-
-def _peak_memory_gb() -> float:
-    from trainers.memory import peak_memory_gb
-
-    return peak_memory_gb()
 
 
 def _free() -> None:

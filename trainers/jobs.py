@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -24,7 +23,7 @@ from prompts.errors import DataError, RunError
 from trainers import launching, ray_cluster
 from trainers.dataset import Dataset, load_dataset
 from trainers.estimate import disk_bytes
-from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
+from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
 from trainers.plan import TrainingPlan
 from trainers.splits import Splits
 from trainers.status import ENDED, RunFolder, RunStatus
@@ -75,7 +74,7 @@ def start(run: RunFolder) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+            env=worker_environment(),
         )
     born = psutil.Process(worker.pid).create_time()
     write_atomically(run.path / "worker.json", json.dumps({"pid": worker.pid, "born": born}))

@@ -53,6 +53,12 @@ def default_paths() -> Paths:
     return Paths(home=Path(home).expanduser().resolve(), cache=Path(cache).expanduser().resolve())
 
 
+def worker_environment() -> dict[str, str]:
+    """For processes that train: threads that wait by spinning take the cores from each other, and what is printed is to
+    be in the log at once."""
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old text or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

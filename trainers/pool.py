@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from prompts.chat_model import Message
@@ -101,21 +101,10 @@ def sample_episodes(
     Every task is as likely as another. An episode depends on the seed and its own number alone. Raises `DataError`
     where there is no task, or one has too few labels with enough rows.
     """
-    return list(_episodes(tasks, ways, shots, queries, count, seed, prompt))
-
-
-def _episodes(
-    tasks: Sequence[Task],
-    ways: int,
-    shots: int,
-    queries: int,
-    count: int,
-    seed: int,
-    prompt: Callable[[Sequence[str]], PromptVersion],
-) -> Iterator[Episode]:
     if not tasks:
         raise DataError("The pool holds no task to learn from.", hint="Name labelled files, or use your own labels.")
     usable = [(task.name, _usable(task, ways, shots, queries)) for task in tasks]
+    episodes = []
     for number in range(count):
         rng = random.Random(f"{seed}/{number}")
         name, rows = rng.choice(usable)
@@ -125,7 +114,8 @@ def _episodes(
         query = [(given, label) for label in labels for given in drawn[label][shots:]]
         for part in (support, query):
             rng.shuffle(part)
-        yield Episode(name, labels, tuple(support), tuple(query), prompt(labels))
+        episodes.append(Episode(name, labels, tuple(support), tuple(query), prompt(labels)))
+    return episodes
 
 
 def _usable(task: Task, ways: int, shots: int, queries: int) -> dict[str, list[str]]:

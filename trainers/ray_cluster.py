@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prompts.errors import RunError
 from trainers.launching import kept as kept_launch
-from trainers.paths import write_atomically
+from trainers.paths import size_of, write_atomically
 from trainers.status import RunFolder
 from trainers.strategies import ImportedStrategy, MetaLoraStrategy
 
@@ -101,7 +101,7 @@ def bundle(run: RunFolder) -> Iterator[Path]:
         if isinstance(plan.strategy, MetaLoraStrategy):
             plan = plan.model_copy(update={"strategy": _ship_pool(plan.strategy, folder / "pool")})
         write_atomically(folder / "plan.yaml", yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False))
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = size_of(folder)
         if size > _MOST_SHIPPED:
             told = f"The run takes {size / 1e6:.0f} MB to the cluster, and Ray takes {_MOST_SHIPPED / 1e6:.0f} MB."
             raise RunError(told, hint="Use fewer rows, or a parent that is an adapter rather than a whole model.")

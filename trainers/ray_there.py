@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from trainers.launching import command
-from trainers.paths import write_atomically
+from trainers.paths import worker_environment, write_atomically
 from trainers.status import RunFolder
 
 FILES = "files.json"  # path: [bytes, sha256] of all that the run has made; there once it has ended
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = _log_folder() / place(arguments[0])
     shutil.copytree(Path.cwd(), folder, dirs_exist_ok=True)  # what is there from before is gone on with
     (folder / FILES).unlink(missing_ok=True)
-    worker = subprocess.Popen(command(RunFolder(folder)), stdin=subprocess.DEVNULL, env=_environment())
+    worker = subprocess.Popen(command(RunFolder(folder)), stdin=subprocess.DEVNULL, env=worker_environment())
     signal.signal(signal.SIGTERM, _wait_on)
     code = worker.wait()
     write_atomically(folder / FILES, json.dumps(made(folder)))
@@ -61,10 +60,6 @@ def made(folder: Path) -> dict[str, tuple[int, str]]:
 def _log_folder() -> Path:
     """The node's log folder: Ray writes what an entrypoint prints into a file there."""
     return Path("/proc/self/fd/1").readlink().parent
-
-
-def _environment() -> dict[str, str]:
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 if __name__ == "__main__":

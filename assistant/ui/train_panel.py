@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -96,8 +96,9 @@ class TrainPanel:
             return [self._what(project, ready), *buttons, "", hidden, hidden, ""]
         before = "" if busy else self._what(project, ready)
         which = self._plotted.get(project.id, "Loss")
-        curve = _series(run, which)
-        plots = [name for name in _PLOTS if len(_series(run, name))]
+        lines = run.metrics()
+        curve = _series(lines, which)
+        plots = [name for name, series in _PLOTS.items() if any(key in line for line in lines for key, _ in series)]
         return [
             before,
             *buttons,
@@ -134,6 +135,6 @@ def _progress(run: RunFolder, status: RunStatus) -> str:
     return bar + html.tiles(figures) + html.notes([*told, *last]) + tail
 
 
-def _series(run: RunFolder, which: str) -> pd.DataFrame:
-    rows = [(line["step"], line[key], name) for line in run.metrics() for key, name in _PLOTS[which] if key in line]
+def _series(lines: Sequence[dict[str, Any]], which: str) -> pd.DataFrame:
+    rows = [(line["step"], line[key], name) for line in lines for key, name in _PLOTS[which] if key in line]
     return pd.DataFrame(rows, columns=["step", "value", "series"])

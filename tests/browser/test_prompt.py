@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import RunningApp, running_app
 from tests.browser.test_journey import open_panel, say, visit
-from tests.trainers.checked import made_up_tickets
+from tests.trainers.checked import write_made_up_tickets
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
-    lines = [f'"{text}",{team}' for text, team in made_up_tickets(240)]
-    path = tmp_path / "tickets.csv"
-    path.write_text("\n".join(["ticket,team", *lines]) + "\n", "utf-8")
-    return path
+    return write_made_up_tickets(tmp_path / "tickets.csv", 240)
 
 
 def remark(page: Page, check: str) -> Locator:

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import RunningApp, running_app
 from tests.browser.test_journey import open_panel, say, visit
-from tests.trainers.checked import made_up_tickets
+from tests.trainers.checked import write_made_up_tickets
 
 _LONG = 240_000
 
@@ -27,10 +27,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Path:
-    lines = [f'"{text}",{team}' for text, team in made_up_tickets(400)]
-    path = tmp_path / "tickets.csv"
-    path.write_text("\n".join(["ticket,team", *lines]) + "\n", "utf-8")
-    return path
+    return write_made_up_tickets(tmp_path / "tickets.csv", 400)
 
 
 def row(page: Page, text: str | re.Pattern[str]) -> Locator:

@@ -70,6 +70,13 @@ def made_up_tickets(count: int, seed: int = 0) -> list[tuple[str, str]]:
     ]
 
 
+def write_made_up_tickets(path: Path, count: int) -> Path:
+    """The same as a CSV file of ticket and team."""
+    lines = [f'"{text}",{team}' for text, team in made_up_tickets(count)]
+    path.write_text("\n".join(["ticket,team", *lines]) + "\n", "utf-8")
+    return path
+
+
 def with_flips(pairs: list[tuple[str, str]], share: float, seed: int = 0) -> tuple[list[tuple[str, str]], set[int]]:
     """The pairs with a share of the labels wrong, and the numbers of these rows."""
     rng = random.Random(seed)
