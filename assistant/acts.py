@@ -16,6 +16,7 @@ from assistant.profiling import Profiling
 from assistant.project import Project
 from assistant.prompt_acts import WARNING, Note, PromptActs
 from assistant.train_acts import TrainActs
+from assistant.vote_acts import VoteActs
 from prompts.errors import TunewrightError
 from trainers.status import EvaluationReport
 
@@ -30,6 +31,7 @@ class Acts:
         self._note = note
         self.prompt = PromptActs(pipeline, note)
         self.training = TrainActs(pipeline)
+        votes = VoteActs(pipeline, self.training)
         self._by_name: dict[Act, Callable[[str], Answer]] = {
             "sample": self._sample,
             "profile": self._profile,
@@ -45,6 +47,9 @@ class Acts:
             "confirm": self.training.start,
             "keep": self.training.keep,
             "resume": self.training.resume,
+            "votes": votes.tell,
+            "round": votes.ask_round,
+            "confirm_round": votes.start_round,
             "cancel": self._cancel,
             "status": self.training.status,
             "report": self._report,
@@ -187,7 +192,10 @@ class Acts:
 
     def _compare(self, id: str) -> Answer:
         self._pipeline.go_to(id, "Compare")
-        return "Write a message in **Compare**; base and tuned model answer at the same time.", ()
+        told = (
+            "Write a message in **Compare**; all answer at the same time. Or judge them blind, and learn who is better."
+        )
+        return told, ("What do the votes say?",)
 
     def verdict(self, project: Project) -> str:
         """Whether the tuned model that is shown is better, with the figures."""

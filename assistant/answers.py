@@ -21,12 +21,21 @@ Say = Callable[[str], None]
 
 
 class Answer(BaseModel):
-    """What a model said. `cut` is true where it did not come to an end within the tokens that it was given."""
+    """What a model said. `cut` is true where it did not come to an end within the tokens that it was given.
+
+    The rest is known where somebody took the time: the name that the server gave, and seconds from the sending.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     text: str
     cut: bool = False
+    model: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    tokens: int = 0
+    first_token: float | None = None
+    seconds: float = 0.0
 
 
 class Shelf(Protocol):
@@ -63,7 +72,7 @@ class Asker:
         """
         key = self._key(version)
         known = self.shelf.answers(key)
-        rows = {text: _row(text) for text in inputs}
+        rows = {text: row_of(text) for text in inputs}
         missing = [text for text, row in rows.items() if row not in known]
         done = len(inputs) - len(missing)
         if missing:
@@ -87,17 +96,18 @@ class Asker:
     def known(self, version: PromptVersion, inputs: Sequence[str]) -> list[Answer] | None:
         """The answers where all are there already, else None. Asks nobody."""
         found = self.shelf.answers(self._key(version))
-        rows = [found.get(_row(text)) for text in inputs]
+        rows = [found.get(row_of(text)) for text in inputs]
         return [row for row in rows if row] if all(rows) else None
 
     def cost(self, version: PromptVersion, inputs: Sequence[str]) -> int:
         """How many answers would have to be asked for."""
         found = self.shelf.answers(self._key(version))
-        return sum(_row(text) not in found for text in set(inputs))
+        return sum(row_of(text) not in found for text in set(inputs))
 
     def _key(self, version: PromptVersion) -> str:
         return f"{self.model_key}|{version.id}|{self.limit}"
 
 
-def _row(text: str) -> str:
+def row_of(text: str) -> str:
+    """The hash of an input, by which a shelf keeps its answer."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]

@@ -15,6 +15,7 @@ import typer
 from assistant.cli_prompt import prompt
 from assistant.cli_runs import add_commands
 from assistant.cli_users import user
+from assistant.cli_votes import votes
 from prompts.errors import RunError, TunewrightError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ cli = typer.Typer(
 )
 cli.add_typer(prompt, name="prompt")
 cli.add_typer(user, name="user")
+cli.add_typer(votes, name="votes")
 
 
 @cli.command()

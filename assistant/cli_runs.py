@@ -12,7 +12,7 @@ _Run = Annotated[str, typer.Argument(help="A run's id or folder.")]
 
 def add_commands(cli: typer.Typer) -> None:
     """Register these commands on the main command line."""
-    for command in (stop, resume, rename, delete, diff):
+    for command in (stop, resume, rename, delete, diff, serve):
         cli.command()(command)
     cli.command(name="import")(import_adapter)
 
@@ -77,6 +77,17 @@ def diff(runs: Annotated[list[str], typer.Argument(help="Two runs or more.")]) -
         typer.echo("\t".join([row.key, *row.values]))
     if not rows:
         typer.echo("These runs follow the same plan.")
+
+
+def serve(
+    runs: Annotated[list[str], typer.Argument(help="Runs' ids or folders.")],
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8000,
+) -> None:
+    """Serve runs and their base model behind one OpenAI-compatible address, until Ctrl-C."""
+    from assistant.hosting import serve as serve_runs
+    from assistant.settings import settings_from_environment
+
+    serve_runs(runs, settings_from_environment(), port, typer.echo)
 
 
 def import_adapter(

@@ -7,6 +7,8 @@ know what the records mean.
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -106,8 +108,29 @@ def _0003_answers_and_ratings(db: Connection) -> None:
     )
 
 
+def _0004_one_vote_a_round(db: Connection) -> None:
+    """Votes get an id, a round and a voter to be asked by, and those that were there keep theirs or get some."""
+    for name, usual in (("vote", ""), ("round", ""), ("voter", "local")):
+        db.execute(text(f"ALTER TABLE vote ADD COLUMN {name} TEXT DEFAULT '{usual}' NOT NULL"))
+    change = text("UPDATE vote SET vote = :vote, round = :round, voter = :voter, record = :record WHERE id = :id")
+    judged: set[tuple[str, str, str]] = set()
+    for row in db.execute(text("SELECT id, project, record FROM vote ORDER BY id")).all():
+        raw = {"id": _made_up(), "round": _made_up(), "voter": "local", **json.loads(row.record)}
+        if (row.project, raw["round"], raw["voter"]) in judged:
+            raw["round"] = _made_up()
+        judged.add((row.project, raw["round"], raw["voter"]))
+        asked = {"vote": raw["id"], "round": raw["round"], "voter": raw["voter"]}
+        db.execute(change, {"id": row.id, "record": json.dumps(raw, ensure_ascii=False), **asked})
+    db.execute(text("CREATE UNIQUE INDEX vote_of_round ON vote (project, round, voter)"))
+
+
+def _made_up() -> str:
+    return uuid.uuid4().hex[:12]
+
+
 _STEPS: tuple[Callable[[Connection], None], ...] = (
     _0001_first_tables,
     _0002_owners_and_deletion,
     _0003_answers_and_ratings,
+    _0004_one_vote_a_round,
 )

@@ -1,7 +1,7 @@
 """The journey, one method a stage: all that the screen, the chat and the command line call.
 
-Owns what needs the engine: measuring, writing, comparing. A project's own changes are the benches'. Refuses to word
-(that is `dialogue`) and to draw (`ui`).
+Owns what needs a model to write or to judge, beside what the benches do. Refuses to word (that is `dialogue`) and to
+draw (`ui`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from assistant.arena import Arm, count_votes
+from assistant.comparebench import CompareBench
 from assistant.hosts import is_here
 from assistant.improving import RowTrials
-from assistant.project import Project, Vote
+from assistant.project import Project
 from assistant.reflecting import reflector
-from assistant.runbench import RunBench
-from assistant.serving.engine import ServedModel
 from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.room import EngineRoom
+from assistant.serving.served import ServedModel
 from assistant.settings import Settings
 from assistant.writing import Writing, write_rows
 from prompts.chat_model import ChatModel
@@ -28,8 +27,6 @@ from prompts.search.search import Reflect
 from prompts.versions import Demonstration, PromptVersion
 from prompts.writing import levelled
 from trainers.data import labels_of
-from trainers.models import LocalModel
-from trainers.status import RunFolder
 from trainers.synthetic import Trial
 
 
@@ -41,12 +38,11 @@ class Writer:
     host: str = ""
 
 
-class Pipeline(RunBench):
+class Pipeline(CompareBench):
     """Everything a person can do, for any number of projects. Safe to call from several threads."""
 
     def __init__(self, settings: Settings, engines: EngineRoom | None = None) -> None:
-        super().__init__(settings)
-        self.engines = engines or EngineRoom(settings)
+        super().__init__(settings, engines)
         self.writings: dict[str, Writing] = {}
         self._trials: dict[str, Trial] = {}  # by the writer's name: what a model could do once it can do again
 
@@ -100,7 +96,7 @@ class Pipeline(RunBench):
         return job
 
     def _writing_model(self, project: Project, say: Callable[[str], None]) -> ChatModel:
-        return self._endpoint() or self.connect_base(project, say)
+        return self._configured() or self.connect_base(project, say)
 
     # Prompt
 
@@ -109,72 +105,29 @@ class Pipeline(RunBench):
 
     def connect_base(self, project: Project, say: Callable[[str], None]) -> ChatModel:
         base = self.base(project)
-        served = ServedModel(name=base.name, prompt=project.prompt or PromptVersion())
-        return self.engines.connect(base, [served], say)[0]
+        served = ServedModel(name=base.name, base=base, prompt=project.prompt or PromptVersion())
+        return self.engines.connect([served], say)[0].model
 
     def reflecting(self, project: Project) -> Callable[[RowTrials], Reflect] | None:
-        endpoint = self.judge_model(project)
+        endpoint = self.endpoint(project)
         return reflector(endpoint) if endpoint else None
 
     def judge_model(self, project: Project) -> ChatModel | None:
-        endpoint = self._endpoint()
+        return self.endpoint(project)
+
+    def endpoint(self, project: Project) -> OpenAIModel | None:
+        endpoint = self._configured()
         if endpoint is None or (project.spec.local_only and not is_here(endpoint.url)):
             return None
         return endpoint
 
-    def _endpoint(self) -> OpenAIModel | None:
+    def _configured(self) -> OpenAIModel | None:
         """The configured chat model, for what takes a capable one."""
         chosen = self.settings.chat_model
         if chosen is None:
             return None
         key = chosen.key.get_secret_value() if chosen.key else "none"
         return OpenAIModel(name=chosen.model, url=chosen.url, api_key=key, is_ours=False)
-
-    # Train
-
-    def step_aside(self) -> None:
-        super().step_aside()
-        self.engines.stop()  # the training needs the memory
-
-    # Compare
-
-    def contenders(self, project: Project) -> list[tuple[str, ServedModel]]:
-        """Base and, once there is an adapter, tuned: each under its name, both with the run's own prompt version."""
-        run = self.tuned_run(project)
-        prompt = run.plan().prompt if run else project.prompt or PromptVersion()
-        arms = [("Base", ServedModel(name=self._compared_base(project).name, prompt=prompt))]
-        if run:
-            arms.append(("Tuned", self._served(run)))
-        return arms
-
-    def _served(self, run: RunFolder) -> ServedModel:
-        """What a run made: an adapter or a model under the run's name, or the base with the run's own prompt."""
-        name = run.id if run.artefact else self._resolved(run.plan().base_model).name
-        return ServedModel(name=name, adapter=run.artefact, prompt=run.result_prompt())
-
-    def _compared_base(self, project: Project) -> LocalModel:
-        run = self.tuned_run(project)
-        return self._resolved(run.plan().base_model) if run else self.base(project)
-
-    def arms(self, project: Project, say: Callable[[str], None] = lambda text: None) -> list[Arm]:
-        """Live contenders. Blocks while the engine starts. Raises `EngineError`."""
-        contenders = self.contenders(project)
-        models = self.engines.connect(self._compared_base(project), [served for _, served in contenders], say)
-        return [Arm(title, model, served.prompt) for (title, served), model in zip(contenders, models, strict=True)]
-
-    def arena_inputs(self, project: Project) -> list[str]:
-        """Inputs to try side by side, from rows that neither training nor report has seen."""
-        run = self.tuned_run(project)
-        rows = run.split("arena") if run else self.splits(project).arena if project.data else ()
-        return [row.input for row in rows]
-
-    def vote(self, id: str, vote: Vote) -> None:
-        self.store.add_vote(id, vote)
-
-    def tally(self, project: Project) -> list[tuple[str, str]]:
-        """Votes for base and tuned of the run that is compared now, as name and count; empty where nobody voted."""
-        run = self.tuned_run(project)
-        return count_votes(self.store.votes(project.id), run.id) if run else []
 
     def close(self) -> None:
         """Stop what belongs to the app. Training goes on: it is a process of its own."""

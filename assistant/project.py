@@ -68,6 +68,7 @@ class Project(_Record):
     asked: str | None = Field(None, description="The spec field that the chat's open question is about")
     skipped: tuple[str, ...] = Field((), description="Questions that the person does not want to be asked")
     warned: tuple[str, ...] = Field((), description="Warnings that the chat gave already")
+    arms: tuple[str, ...] = Field((), description="Who is compared, by the contenders' keys, if the person chose")
     shown_run: str | None = Field(None, description="The run that report and comparison are about, if not the latest")
     announced: tuple[str, ...] = Field((), description="The runs whose end the chat has told")
 
@@ -101,21 +102,3 @@ class StoredPrompt(_Record):
     metric: str = ""
     others: dict[str, Score] = {}
     rows: str = ""
-
-
-class ArmAnswer(_Record):
-    """What one side of a comparison was and said."""
-
-    model: str
-    prompt_id: str
-    text: str
-
-
-class Vote(_Record):
-    """A judgement on answers to one message. `choice` is an index into `answers`, or None for a tie."""
-
-    message: str
-    answers: tuple[ArmAnswer, ...]
-    choice: int | None = Field(None, ge=0)
-    blind: bool = False
-    created: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -45,6 +46,9 @@ class Settings:
     database_url: str = field(default="", repr=False)  # may hold a password
     users_file: Path | None = None
     chat_model: ChatModelSettings | None = None  # without it, rules read the chat
+    vllm_url: str = ""  # of a vLLM that somebody else runs
+    vllm_key: str = field(default="none", repr=False)
+    vllm_options: tuple[str, ...] = ()  # a person's own, for the vLLM that is started here
 
     @property
     def database(self) -> Path | str:
@@ -53,9 +57,9 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Reads TUNEWRIGHT_HOME, _CACHE, _ENGINE, _USERS and _CHAT_*, and DATABASE_URL.
+    """Reads TUNEWRIGHT_HOME, _CACHE, _ENGINE, _USERS, _CHAT_* and _VLLM_*, and DATABASE_URL.
 
-    Raises `EngineError` for an unknown engine and for a chat model that cannot be asked.
+    Raises `EngineError` for an unknown engine and for a server that cannot be asked.
     """
     engine = os.environ.get("TUNEWRIGHT_ENGINE", "auto").strip().lower() or "auto"
     if engine not in get_args(EngineChoice):
@@ -67,7 +71,23 @@ def settings_from_environment() -> Settings:
         database_url=os.environ.get("DATABASE_URL", "").strip(),
         users_file=Path(users).expanduser().resolve() if users else None,
         chat_model=_chat_model(),
+        vllm_url=_vllm_url(),
+        vllm_key=os.environ.get("TUNEWRIGHT_VLLM_KEY", "").strip() or "none",
+        vllm_options=_vllm_options(),
     )
+
+
+def _vllm_url() -> str:
+    said = os.environ.get("TUNEWRIGHT_VLLM_URL", "").strip()
+    return _checked_url(said, "TUNEWRIGHT_VLLM_") if said else ""
+
+
+def _vllm_options() -> tuple[str, ...]:
+    """Words as a shell would divide them: --tensor-parallel-size 2."""
+    try:
+        return tuple(shlex.split(os.environ.get("TUNEWRIGHT_VLLM_OPTIONS", "")))
+    except ValueError as error:
+        raise EngineError(f"TUNEWRIGHT_VLLM_OPTIONS cannot be read: {error}.", hint="Close its quotes.") from error
 
 
 def _chat_model() -> ChatModelSettings | None:
@@ -82,7 +102,7 @@ def _chat_model() -> ChatModelSettings | None:
                 hint=f"Set {_CHAT}URL and {_CHAT}MODEL, or neither and no {_CHAT}KEY.",
             )
     return ChatModelSettings(
-        url=_chat_url(said["URL"]),
+        url=_checked_url(said["URL"], _CHAT),
         model=said["MODEL"],
         key=SecretStr(said["KEY"]) if said["KEY"] else None,
         timeout=_chat_timeout(said["TIMEOUT"]),
@@ -90,7 +110,7 @@ def _chat_model() -> ChatModelSettings | None:
     )
 
 
-def _chat_url(said: str) -> str:
+def _checked_url(said: str, prefix: str) -> str:
     """The URL without its last slash. What stands in a URL gets into logs, so that it may hold no secret."""
     try:
         url = urlsplit(said)
@@ -98,10 +118,10 @@ def _chat_url(said: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise EngineError(f"{_CHAT}URL is not an http(s) address.", hint="It looks like http://127.0.0.1:8000/v1.")
+        raise EngineError(f"{prefix}URL is not an http(s) address.", hint="It looks like http://127.0.0.1:8000/v1.")
     if url.username or url.password or url.query or url.fragment:
         raise EngineError(
-            f"{_CHAT}URL holds more than an address.", hint=f"Leave out user, ? and #; a key belongs in {_CHAT}KEY."
+            f"{prefix}URL holds more than an address.", hint=f"Leave out user, ? and #; a key belongs in {prefix}KEY."
         )
     return said.rstrip("/")
 

@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, TableClause, column, delete, insert, literal, select, table, update
+from sqlalchemy import Connection, TableClause, column, delete, func, insert, literal, select, table, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from assistant.answers import Answer
 from assistant.database import Database
-from assistant.project import LOCAL, Project, StoredPrompt, Turn, Vote
+from assistant.project import LOCAL, Project, StoredPrompt, Turn
+from assistant.votes import ME, Vote
+from prompts.errors import RunError
 from prompts.versions import PromptVersion
+from trainers.data import normal
 
 _PROJECT = table("project", *map(column, ("id", "touched", "record", "owner", "deleted")))
 _TURN = table("turn", *map(column, ("id", "project", "record")))
 _PROMPT = table("prompt", *map(column, ("id", "project", "version", "record")))
 _ANSWER = table("answer", *map(column, ("project", "key", "input", "record")))
 _RATING = table("rating", *map(column, ("project", "answer", "grade")))
-_VOTE = table("vote", *map(column, ("id", "project", "record")))
+_VOTE = table("vote", *map(column, ("id", "project", "vote", "round", "voter", "record")))
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -73,6 +76,14 @@ class Store:
         with self._database.reading() as db:
             rows = db.execute(asked.order_by(_PROJECT.c.touched.desc())).all()
         return [Project.model_validate_json(row.record) for row in rows]
+
+    def named(self, text: str) -> list[Project]:
+        """The projects, whoever's and not deleted, with this id or, where none has it, with this name."""
+        with self._database.reading() as db:
+            rows = db.execute(select(_PROJECT.c.record).where(_PROJECT.c.deleted.is_(None))).all()
+        there = [Project.model_validate_json(row.record) for row in rows]
+        by_id = [project for project in there if project.id == text]
+        return by_id or [project for project in there if normal(project.name) == normal(text)]
 
     def duplicate(self, id: str, copy: Project) -> Project:
         """Keep `copy` under a new id, with the chat and the prompt versions of the project `id`."""
@@ -161,12 +172,34 @@ class Store:
 
     # Votes
 
-    def add_vote(self, project: str, vote: Vote) -> None:
-        stamped = vote.model_copy(update={"created": time.time()})
+    def add_vote(self, project: str, vote: Vote) -> Vote:
+        """Keep a vote for good before this returns, stamped with the time where it has none; the vote as it is kept.
+
+        Raises `RunError` where its voter has judged its round already: the first vote counts.
+        """
+        kept = vote if vote.created else vote.model_copy(update={"created": time.time()})
+        values = {"vote": kept.id, "round": kept.round, "voter": kept.voter, "record": kept.model_dump_json()}
+        new = self._insert(_VOTE).values(project=project, **values)
+        new = new.on_conflict_do_nothing(index_elements=["project", "round", "voter"])
         with self._database.writing() as db:
-            db.execute(insert(_VOTE).values(project=project, record=stamped.model_dump_json()))
+            row = db.execute(new.returning(_VOTE.c.id)).first()
+        if row is None:
+            raise RunError(
+                "You have judged this pair already, perhaps in another window: the first vote counts.",
+                hint="Undo your last vote to judge it again.",
+            )
+        return kept
+
+    def undo_vote(self, project: str, voter: str = ME) -> Vote | None:
+        """Take a voter's last vote back; None where there is none. Of two at once, one gets it."""
+        voter = Vote(message="", answers=(), voter=voter).voter  # spelled as votes have it
+        last = select(func.max(_VOTE.c.id)).where(_VOTE.c.project == project, _VOTE.c.voter == voter).scalar_subquery()
+        with self._database.writing() as db:
+            row = db.execute(delete(_VOTE).where(_VOTE.c.id == last).returning(_VOTE.c.record)).first()
+        return Vote.model_validate_json(row.record) if row else None
 
     def votes(self, project: str) -> list[Vote]:
+        """All votes, the oldest first."""
         return self._records(_VOTE, project, Vote)
 
     def _records(self, part: TableClause, project: str, kind: type[_Record]) -> list[_Record]:

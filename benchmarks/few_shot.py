@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.kept import Kept
 from prompts.metrics import Comparison, compare, summarize
 from prompts.metrics.certainty import compare_counts
 from trainers.data import normal
@@ -108,21 +109,6 @@ def measure(bench: Bench, episode: Episode, weights: Weights, rate: float) -> di
 
     adapt(bench.model, bench.tokenizer, episode.shots(), max(_STEPS), rate, look)
     return hits
-
-
-class Kept:
-    """A JSON file of what was measured, by name."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def get(self, name: str) -> Any:
-        return self._found.get(name)
-
-    def put(self, name: str, value: Any) -> None:
-        self._found[name] = value
-        write_atomically(self._path, json.dumps(self._found))
 
 
 def learn(bench: Bench, config: MetaLoraStrategy, domains: Sequence[str], path: Path) -> tuple[Weights, float]:

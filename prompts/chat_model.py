@@ -27,13 +27,18 @@ class Message(BaseModel):
 
 
 class Sampling(BaseModel):
-    """How a reply is drawn. Temperature 0 is greedy; `allowed` is what the engine holds the reply to."""
+    """How a reply is drawn. Temperature 0 is greedy, `top_k` 0 takes all tokens, and a reply ends before a text of
+    `stop`; the same `seed` draws the same reply again. `allowed` is what the engine holds the reply to.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_tokens: int = Field(256, ge=1)
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    seed: int | None = Field(None, ge=0)
+    stop: tuple[str, ...] = Field((), max_length=4)
     allowed: Allowed | None = None
 
 
@@ -49,6 +54,7 @@ class Chunk(BaseModel):
     model: str = ""
     finish_reason: str | None = None
     completion_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 class Reply(BaseModel):
@@ -60,6 +66,7 @@ class Reply(BaseModel):
     model: str
     finish_reason: str | None
     completion_tokens: int | None
+    prompt_tokens: int | None = None
 
 
 class ChatModel(Protocol):
@@ -77,13 +84,14 @@ class ChatModel(Protocol):
 
 async def complete(model: ChatModel, messages: Sequence[Message], sampling: Sampling = GREEDY) -> Reply:
     """The whole reply of a streamed answer."""
-    text, name, reason, tokens = "", "", None, None
+    text, name, reason, tokens, read = "", "", None, None, None
     async for chunk in model.stream(messages, sampling):
         text += chunk.text
         name = chunk.model or name
         reason = chunk.finish_reason or reason
         tokens = chunk.completion_tokens or tokens
-    return Reply(text=text, model=name, finish_reason=reason, completion_tokens=tokens)
+        read = chunk.prompt_tokens or read
+    return Reply(text=text, model=name, finish_reason=reason, completion_tokens=tokens, prompt_tokens=read)
 
 
 async def complete_all(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -104,13 +105,14 @@ class PromptVersion(BaseModel):
         """How an answer to this prompt is drawn when it is measured: greedy, and within what is allowed."""
         return Sampling(max_tokens=max_tokens, allowed=self.allowed)
 
-    def messages(self, input: str) -> list[Message]:
-        """The chat that asks for an answer to `input`."""
+    def messages(self, input: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+        """The chat that asks for an answer to `input`, after `earlier` inputs with the answers they got."""
         system = [Message(role="system", content=self.system)] if self.system.strip() else []
+        shown = [*((shown.input, shown.output) for shown in self.demonstrations), *earlier]
         turns = [
             turn
-            for shown in self.demonstrations
-            for turn in (self._user_turn(shown.input), Message(role="assistant", content=shown.output))
+            for asked, answer in shown
+            for turn in (self._user_turn(asked), Message(role="assistant", content=answer))
         ]
         return [*system, *turns, self._user_turn(input)]
 

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from assistant.answers import Answer
-from assistant.serving.engine import ServedModel
 from assistant.serving.room import EngineRoom
+from assistant.serving.served import Connected, Identity, ServedModel
 from assistant.settings import Settings
-from prompts.chat_model import GREEDY, ChatModel, Chunk, Message, Sampling
-from trainers.models import LocalModel
+from prompts.chat_model import GREEDY, Chunk, Message, Sampling
 
 
 @dataclass
@@ -79,18 +78,26 @@ class ScriptedRoom(EngineRoom):
 
     settings: Settings
     model: ScriptedModel = field(default_factory=ScriptedModel)
-    connected: list[tuple[LocalModel, tuple[ServedModel, ...]]] = field(default_factory=list)
+    connected: list[tuple[ServedModel, ...]] = field(default_factory=list)
     stops: int = 0
 
     def __post_init__(self) -> None:
         super().__init__(self.settings)
 
     def connect(
-        self, base: LocalModel, models: list[ServedModel], on_progress: Callable[[str], None] = lambda text: None
-    ) -> list[ChatModel]:
+        self, models: Sequence[ServedModel], on_progress: Callable[[str], None] = lambda text: None
+    ) -> list[Connected]:
         on_progress("Starting the scripted engine")
-        self.connected.append((base, tuple(models)))
-        return [self.model for _ in models]
+        self.connected.append(tuple(models))
+        return [Connected(self.model, self._identity(model)) for model in models]
+
+    def _identity(self, model: ServedModel) -> Identity:
+        tuned = {"parent": model.base.name, "digest": model.name} if model.artefact else {}
+        return Identity(name=model.name, served_as=model.name, prompt_id=model.prompt.id, engine="scripted", **tuned)
+
+    def rest(self) -> bool:
+        self.stop()
+        return False
 
     def stop(self) -> None:
         self.stops += 1

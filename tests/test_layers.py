@@ -21,7 +21,8 @@ FORBIDDEN = {
 HEAVY = {
     *(f"trainers.{name}" for name in ("building", "callbacks", "evaluate", "generate", "measure", "meta", "meta_run")),
     *(f"trainers.{name}" for name in ("modeling", "prefixes", "recovery", "resumable", "scoring", "unfreezing")),
-    "assistant.serving.embedded_server",
+    *(f"trainers.{name}" for name in ("drawing", "logprobs", "soft_payload")),
+    *(f"assistant.serving.{name}" for name in ("embedded_lanes", "embedded_server")),
 }
 MOST_LINES = 400
 EXCUSE = f"longer than {MOST_LINES} lines because"

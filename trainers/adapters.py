@@ -14,6 +14,7 @@ from typing import Any
 from prompts.errors import EngineError
 from trainers.shapes import tensor_shapes
 
+SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING")  # what a request can carry as embeddings
 _LAYER = re.compile(r"(.*\blayers\.\d+)\.")
 _PREFIX = "base_model.model."
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prompts.errors import DataError, ModelError, PlanError
-from trainers.adapters import check_fits, read_config
+from trainers.adapters import SOFT_PROMPTS, check_fits, read_config
 from trainers.data import Example
 from trainers.hardware import Compute
 from trainers.models import LocalModel
@@ -51,6 +51,8 @@ def check_parent(plan: TrainingPlan, base: LocalModel) -> None:
     if run.artefact == run.model:
         return
     config, strategy = read_config(run.adapter), plan.strategy
+    if config.get("peft_type") in SOFT_PROMPTS:
+        raise PlanError("parent: PEFT trains no saved soft prompt on.", hint="Begin from the base: leave parent out.")
     if run.plan().base_model != plan.base_model:
         told = f"parent: it was trained on {run.plan().base_model}, and this plan's base model is {plan.base_model}"
         raise PlanError(f"{told}.", hint="Use the same base_model.")

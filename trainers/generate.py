@@ -1,7 +1,8 @@
 """Generating several replies in one batch, each row bound to its own adapter by name. Imports torch.
 
-Owns batched decoding with per-row adapter, length, sampling, constraint, streaming and stopping. Refuses to know HTTP,
-queues and metrics: the embedded engine and the evaluation both stand on this.
+Owns batched decoding with per-row adapter, length, streaming and stopping. Which token a row takes is `drawing`, how
+likely it was `logprobs`, where its text ends `stopping`. Refuses to know HTTP, queues and metrics: the embedded engine
+and the evaluation both stand on this.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import Any
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from tokenizers.decoders import DecodeStream
-from transformers import LogitsProcessor, StoppingCriteria, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import StoppingCriteria
 
 from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError
+from trainers.adapters import SOFT_PROMPTS
 from trainers.constrain import Constraint, Constraints
+from trainers.drawing import Drawn, Permitted
+from trainers.logprobs import Logprobs, TokenLogprob
 from trainers.prefixes import Prefixes
+from trainers.stopping import UpToStop
 
 BASE = "__base__"  # PEFT's name for "no adapter" in a mixed batch
 _FACTORY = "_tunewright_constraints"
@@ -45,7 +50,13 @@ _EXTRAS = (
 @dataclass
 class Request:
     """One reply to be generated. `on_text` gets each new piece; `cancelled` is asked before each token; `on_end` is
-    called when this row is done, which may be long before the batch is."""
+    called when this row is done, which may be long before the batch is.
+
+    `open_ended` lets the reply take all that the context leaves, whatever `sampling` says. `top_logprobs` asks for the
+    log-probability of each token and of so many of the likeliest; None asks for none. What is found: `prompt_tokens`
+    counts an adapter's virtual tokens too; `tokens` counts the end token and those of a stop text; `stopped_by` is the
+    stop text; `logprobs` has one entry for each token.
+    """
 
     messages: Sequence[Message]
     sampling: Sampling
@@ -53,9 +64,15 @@ class Request:
     on_text: Callable[[str], None] = lambda text: None
     cancelled: Callable[[], bool] = lambda: False
     on_end: Callable[[], None] = lambda: None
+    open_ended: bool = False
+    top_logprobs: int | None = None
     text: str = field(default="", init=False)
     tokens: int = field(default=0, init=False)
+    prompt_tokens: int = field(default=0, init=False)
+    most_tokens: int = field(default=0, init=False)
     finish_reason: str = field(default="", init=False)
+    stopped_by: str = field(default="", init=False)
+    logprobs: list[TokenLogprob] = field(default_factory=list, init=False)
 
 
 def generate(
@@ -72,36 +89,82 @@ def generate(
     keeps what rows begin with from batch to batch. Raises `EngineError` where a prompt does not fit `max_context`
     tokens (default: the model's own limit).
     """
-    limit = max_context or model.config.max_position_embeddings
     encoded = [_encode(tokenizer, request.messages) for request in requests]
+    _measure(model, requests, encoded, max_context)
+    stops = _stop_ids(model, tokenizer)
+    constraints = _constraints(model, tokenizer, requests, stops)
+    asked = {row: r.top_logprobs for row, r in enumerate(requests) if r.top_logprobs is not None}
+    logprobs = Logprobs(asked, tokenizer) if asked else None
+    rows = _Rows(requests, tokenizer, stops, constraints, logprobs)
+    processors = [Permitted(constraints, rows.is_done), Drawn([request.sampling for request in requests], rows.is_done)]
+    _speak(
+        model,
+        tokenizer,
+        encoded,
+        [request.adapter for request in requests],
+        Prefixes() if prefixes is None else prefixes,
+        max_new_tokens=max(request.most_tokens for request in requests),
+        logits_processor=[logprobs, *processors] if logprobs else processors,
+        stopping_criteria=[rows],
+    )
+
+
+def first_logits(model: Any, tokenizer: Any, chats: Sequence[Sequence[Message]], adapter: str = BASE) -> torch.Tensor:
+    """What the model would begin its replies with: the logits of the first token, float32, (chats, vocabulary), on CPU.
+
+    All chats are one batch, asked in the same way as by `generate`. Raises `EngineError` as that does.
+    """
+    requests = [Request(chat, Sampling(max_tokens=1), adapter) for chat in chats]
+    encoded = [_encode(tokenizer, chat) for chat in chats]
+    _measure(model, requests, encoded, None)
+    adapters = [adapter] * len(chats)
+    how = {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
+    logits: torch.Tensor = _speak(model, tokenizer, encoded, adapters, Prefixes(), **how).logits[0]
+    return logits.cpu()
+
+
+def context_of(model: Any) -> int:
+    """How many tokens the model takes in all, prompt and reply."""
+    return int(model.config.get_text_config().max_position_embeddings)
+
+
+def _measure(model: Any, requests: Sequence[Request], encoded: list[list[int]], max_context: int | None) -> None:
+    """Count each prompt and say how long its reply may be. Raises `EngineError` where that is more than there is."""
+    limit = max_context or context_of(model)
     for request, ids in zip(requests, encoded, strict=True):
-        if len(ids) + request.sampling.max_tokens > limit:
+        config = getattr(model, "peft_config", {}).get(request.adapter)
+        request.prompt_tokens = len(ids) + (getattr(config, "num_virtual_tokens", None) or 0)
+        room = limit - request.prompt_tokens
+        request.most_tokens = max(1, room) if request.open_ended else request.sampling.max_tokens
+        if request.most_tokens > room:
             raise EngineError(
-                f"The prompt has {len(ids)} tokens and the reply may have {request.sampling.max_tokens}, "
+                f"The prompt has {request.prompt_tokens} tokens and the reply may have {request.most_tokens}, "
                 f"but the model takes {limit} in all.",
                 hint="Shorten the prompt or the reply.",
             )
-    stops = _stop_ids(model, tokenizer)
-    constraints = _constraints(model, tokenizer, requests, stops)
-    rows = _Rows(requests, tokenizer, stops, constraints)
-    named = _bind(model, [request.adapter for request in requests])
+
+
+def _speak(
+    model: Any, tokenizer: Any, encoded: list[list[int]], adapters: list[str], prefixes: Prefixes, **how: Any
+) -> Any:
+    """The library's own generation: the best token of each step, after the processors in `how`."""
+    named = _bind(model, adapters)
     model.eval()  # a mixed batch of adapters is only allowed in eval mode
     with torch.inference_mode():
-        speaker, batch = _inputs(model, tokenizer, encoded, requests[0].adapter)
-        if speaker is model and len({request.adapter for request in requests}) == 1:
-            batch |= _shared(
-                Prefixes() if prefixes is None else prefixes, model, tokenizer, encoded, requests[0].adapter, named
-            )
-        speaker.generate(
+        speaker, batch = _inputs(model, tokenizer, encoded, adapters[0])
+        if speaker is model and len(set(adapters)) == 1:
+            batch |= _shared(prefixes, model, tokenizer, encoded, adapters[0], named)
+        return speaker.generate(
             **batch,
             **named,
-            max_new_tokens=max(request.sampling.max_tokens for request in requests),
-            **_drawing(requests),
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
             repetition_penalty=1.0,  # some models' own files say otherwise; greedy means greedy, on both engines
-            logits_processor=[_Permitted(requests, constraints), _PerRowSampling(requests)],
-            stopping_criteria=[rows],
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=None,  # rows end in the stopping criterion, which also knows each row's own limit
+            **how,
         )
 
 
@@ -115,7 +178,7 @@ def _inputs(model: Any, tokenizer: Any, encoded: list[list[int]], adapter: str) 
     kind = getattr(getattr(model, "peft_config", {}).get(adapter), "peft_type", None)
     if kind == "PREFIX_TUNING":
         return model.get_base_model(), _after_prefix(model, tokenizer, encoded)
-    if kind in ("PROMPT_TUNING", "P_TUNING"):
+    if kind in SOFT_PROMPTS:
         return model.get_base_model(), _after_soft_prompt(model, encoded)
     batch = tokenizer.pad({"input_ids": encoded}, padding_side="left", return_tensors="pt")
     return model, dict(batch.to(model.device))
@@ -169,13 +232,6 @@ def _constraints(model: Any, tokenizer: Any, requests: Sequence[Request], stops:
     return [factory.of(allowed) if (allowed := request.sampling.allowed) else None for request in requests]
 
 
-def _drawing(requests: Sequence[Request]) -> dict[str, Any]:
-    """Greedy, or sampling with the library's own global filters off: each row brings its own."""
-    if all(request.sampling.temperature == 0 for request in requests):
-        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    return {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
-
-
 def _bind(model: Any, adapters: list[str]) -> dict[str, list[str]]:
     """The argument that binds each row to its adapter. Raises `EngineError` rather than let a row be answered by
     something else than it asked for."""
@@ -226,21 +282,26 @@ class _Rows(StoppingCriteria):
         tokenizer: Any,
         stop_ids: set[int],
         constraints: Sequence[Constraint | None],
+        logprobs: Logprobs | None,
     ) -> None:
         self._requests = requests
         self._stop_ids = stop_ids
         self._constraints = constraints
+        self._logprobs = logprobs
         self._tokenizer = tokenizer.backend_tokenizer
         self._decoders = [DecodeStream(skip_special_tokens=True) for _ in requests]
+        self._texts = [UpToStop(request.sampling.stop) for request in requests]
+
+    def is_done(self, index: int) -> bool:
+        return bool(self._requests[index].finish_reason)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         for index, token in enumerate(input_ids[:, -1].tolist()):
-            if not self._requests[index].finish_reason:
+            if not self.is_done(index):
                 self._take(index, token)
-                if self._requests[index].finish_reason:
+                if self.is_done(index):
                     self._requests[index].on_end()
-        done = [bool(request.finish_reason) for request in self._requests]
-        return torch.tensor(done, device=input_ids.device)
+        return torch.tensor([self.is_done(index) for index in range(len(self._requests))], device=input_ids.device)
 
     def _take(self, index: int, token: int) -> None:
         request = self._requests[index]
@@ -248,58 +309,30 @@ class _Rows(StoppingCriteria):
             request.finish_reason = "cancelled"
             return
         request.tokens += 1
+        if self._logprobs and (found := self._logprobs.of(index, token)):
+            request.logprobs.append(found)
+        reason = self._go_on(index, token)
+        if reason and not request.stopped_by:
+            self._say(request, self._texts[index].rest())
+        request.finish_reason = reason
+
+    def _go_on(self, index: int, token: int) -> str:
+        """Take the token into the text. Returns why the row ends with it, "" where it does not."""
+        request, text, constraint = self._requests[index], self._texts[index], self._constraints[index]
         if token in self._stop_ids:
-            request.finish_reason = "stop"
-            return
-        piece = self._decoders[index].step(self._tokenizer, token)
+            return "stop"
+        self._say(request, text.take(self._decoders[index].step(self._tokenizer, token) or ""))
+        if text.found:
+            request.stopped_by = text.found
+            return "stop"
+        if constraint:
+            constraint.take(token)
+            if constraint.complete:
+                return "stop"
+        return "length" if request.tokens >= request.most_tokens else ""
+
+    @staticmethod
+    def _say(request: Request, piece: str) -> None:
         if piece:
             request.text += piece
             request.on_text(piece)
-        constraint = self._constraints[index]
-        if constraint:
-            constraint.take(token)
-        if constraint and constraint.complete:
-            request.finish_reason = "stop"
-        elif request.tokens >= request.sampling.max_tokens:
-            request.finish_reason = "length"
-
-
-class _Permitted(LogitsProcessor):
-    """Leaves each row that is held to something the tokens that it may go on with."""
-
-    def __init__(self, requests: Sequence[Request], constraints: Sequence[Constraint | None]) -> None:
-        self._requests, self._constraints = requests, constraints
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        held = [i for i, c in enumerate(self._constraints) if c and not self._requests[i].finish_reason]
-        if not held:
-            return scores
-        scores = scores.clone()
-        for index in held:
-            constraint = self._constraints[index]
-            assert constraint is not None
-            permitted = torch.from_numpy(constraint.permitted()[: scores.shape[1]]).to(scores.device)
-            scores[index, : len(permitted)].masked_fill_(~permitted, -torch.inf)
-            scores[index, len(permitted) :] = -torch.inf
-        return scores
-
-
-class _PerRowSampling(LogitsProcessor):
-    """Each row's own temperature and top-p. A greedy row keeps only its best token, so sampling must take it."""
-
-    def __init__(self, requests: Sequence[Request]) -> None:
-        self._rows = [request.sampling for request in requests]
-        self._mixed = any(row.temperature > 0 for row in self._rows)
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if not self._mixed:
-            return scores
-        rows = [self._one(row, input_ids[i : i + 1], scores[i : i + 1]) for i, row in enumerate(self._rows)]
-        return torch.cat(rows)
-
-    def _one(self, row: Sampling, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if row.temperature == 0:
-            best = scores.argmax(dim=-1, keepdim=True)
-            return torch.full_like(scores, -torch.inf).scatter(-1, best, scores.gather(-1, best))
-        scores = TemperatureLogitsWarper(row.temperature)(ids, scores)
-        return TopPLogitsWarper(row.top_p)(ids, scores) if row.top_p < 1 else scores

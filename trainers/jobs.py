@@ -21,6 +21,7 @@ import psutil
 
 from prompts.errors import DataError, RunError
 from trainers import launching, ray_cluster
+from trainers.data import normal
 from trainers.dataset import Dataset, load_dataset
 from trainers.estimate import disk_bytes
 from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
@@ -33,14 +34,17 @@ _PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _KILLED = "The training process ended without a word; it was killed, often because memory ran out."
 
 
-def create_run(plan: TrainingPlan, paths: Paths, data: Dataset | None = None) -> RunFolder:
-    """Make a run directory with the plan and the splits in it. `data` are the plan's rows, where they are read already.
+def create_run(
+    plan: TrainingPlan, paths: Paths, data: Dataset | None = None, held_out: Splits | None = None
+) -> RunFolder:
+    """Make a run directory with the plan and the splits in it. `data` are the plan's rows, where they are read already;
+    `held_out` is as `splits_for` takes it.
 
     Raises `DataError` for unusable data and `RunError` where the disk is full.
     """
     require_free_space(paths.runs, disk_bytes(0, whole=False), "A training run")
     data = data or load_dataset(plan.data.path, plan.data.columns, plan.data.edits)
-    splits = splits_for(plan, data)
+    splits = splits_for(plan, data, held_out)
     if not splits.train:
         raise DataError(f"{plan.data.path.name} leaves no row to train on.", hint="Add rows, or raise the train share.")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -54,11 +58,19 @@ def create_run(plan: TrainingPlan, paths: Paths, data: Dataset | None = None) ->
     return run
 
 
-def splits_for(plan: TrainingPlan, data: Dataset) -> Splits:
-    """The rows as a plan divides them. The test rows are those that have an answer to compare with."""
+def splits_for(plan: TrainingPlan, data: Dataset, held_out: Splits | None = None) -> Splits:
+    """The rows as a plan divides them. The test rows are those that have an answer to compare with.
+
+    Where `held_out` is given, its test and arena rows take the place of the data's own, but for inputs that the plan
+    trains on: a run that goes on from another is measured on the rows that the other one was measured on.
+    """
     splits = data.splits(plan.data.shares, plan.data.seed, with_disliked=plan.objective.takes_disliked)
-    answered = {name: tuple(row for row in getattr(splits, name) if row.output) for name in ("test", "arena")}
-    return replace(splits, **answered)
+    trained = {normal(row.input) for row in (*splits.train, *splits.dev)} if held_out else set()
+    kept = {
+        name: tuple(row for row in getattr(held_out or splits, name) if row.output and normal(row.input) not in trained)
+        for name in ("test", "arena")
+    }
+    return replace(splits, **kept)
 
 
 def start(run: RunFolder) -> None:

@@ -46,7 +46,7 @@ class TokenCounter:
         self.marks = _marks(self._tokenizer)
         self._special = {key: _token_text(config.get(key)) for key in ("bos_token", "eos_token", "unk_token")}
         try:
-            self._template, self.literals = _compile(_template_source(folder, config))
+            self._template, self.literals = _compile(template_source(folder))
         except TemplateError as error:
             raise ModelError(
                 f"The chat template in {folder} cannot be read: {error}.", hint="Use another model."
@@ -114,9 +114,12 @@ def _marks(tokenizer: Tokenizer) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
-def _template_source(folder: Path, config: dict[str, Any]) -> str:
+def template_source(folder: Path) -> str:
+    """The chat template of a model folder. Raises `ModelError` where it has none."""
     file = folder / "chat_template.jinja"
-    source = file.read_text("utf-8") if file.is_file() else config.get("chat_template")
+    if file.is_file():
+        return file.read_text("utf-8")
+    source = json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
     if isinstance(source, list):  # several named templates
         source = next((entry["template"] for entry in source if entry["name"] == "default"), None)
     if not source:

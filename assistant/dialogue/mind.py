@@ -17,11 +17,13 @@ from prompts.versions import Demonstration
 Act = Literal[
     "sample", "profile", "measure", "few_shot", "recommend", "train", "confirm", "cancel", "status", "report",
     "compare", "help", "why", "back", "restart", "skip", "improve", "critique", "accept", "dismiss", "versions",
-    "restore", "measure_both", "choose", "keep", "resume",
+    "restore", "measure_both", "choose", "keep", "resume", "votes", "round", "confirm_round",
 ]  # fmt: skip
 ACTS: tuple[Act, ...] = get_args(Act)
 # What takes minutes of the machine or money: never done on a mind's word alone, always asked first.
-COSTLY: frozenset[Act] = frozenset({"measure", "measure_both", "train", "confirm", "improve", "resume"})
+COSTLY: frozenset[Act] = frozenset(
+    {"measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round"}
+)
 
 
 class Context(BaseModel):

@@ -69,6 +69,9 @@ ACT_MEANINGS: dict[Act, str] = {
     "choose": "names how to tune: LoRA, DoRA, prompt tuning, full tuning, DPO, a rank, epochs; changes the plan only",
     "keep": "end the training now and keep what it has learned",
     "resume": "go on with a training that was cut off; takes long",
+    "votes": "what the blind votes say",
+    "round": "wants to train on the votes; takes long, so a plan is shown first",
+    "confirm_round": "agrees to start the very round on the votes whose plan was just shown",
 }
 
 _INSTRUCTIONS = """\

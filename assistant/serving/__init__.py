@@ -1,5 +1,7 @@
-"""Serving base and tuned models: two engines behind one `ChatModel`.
+"""Serving base and tuned models: engines behind one `ChatModel`, and one address for all of them.
 
-Both engines are servers in processes of their own that speak the OpenAI protocol with vLLM's two calls for adapters.
-`engine` runs either; `vllm` and `embedded` say how each is started; `embedded_server` is the embedded one itself.
+Every engine is a server in a process of its own that speaks the OpenAI protocol with vLLM's two calls for adapters.
+`placing` says which models take which servers, `room` starts and keeps them, `endpoint` is what is loaded on one, and
+`engine` its process. `vllm` and `embedded` say how each kind is started, `attached` is one that somebody else runs, and
+`embedded_server` is the embedded one itself. `proof` finds out who answers; `gateway` is the address for programs.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from assistant.serving.endpoint import Holds
 from assistant.serving.engine import Launch
 from trainers.hardware import Compute
 from trainers.models import LocalModel
@@ -20,7 +21,7 @@ def embedded_launch(base: LocalModel, compute: Compute) -> Launch:
     return Launch(
         engine="embedded",
         title=f"the embedded engine ({compute.device}, {compute.dtype})",
-        base_name=base.name,
+        holds=Holds(base.name),
         command=command,
         # Threads that wait by spinning take the cores from each other where anything else runs: 10.3 instead of 4.1
         # tokens/s for SmolLM2-135M on 2 cores with one of them busy.

@@ -1,7 +1,7 @@
 """A serving engine: one managed server process that holds a base model and its adapters.
 
-Owns the process (start, health, log, stop), loading adapters while it runs, and who answers under which name.
-Refuses to know which engine it is: that is a `Launch`, made by `vllm` or `embedded`.
+Owns the process: start, health, log, stop, and starting again after a crash with everything that was loaded. Refuses to
+know which engine it is: that is a `Launch`, made by `vllm` or `embedded`.
 """
 
 from __future__ import annotations
@@ -11,119 +11,132 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+import psutil
 
-from assistant.serving.openai_model import OpenAIModel
-from prompts.chat_model import ChatModel
+from assistant.serving.endpoint import Endpoint, Holds
 from prompts.errors import EngineError
-from prompts.versions import PromptVersion
 from trainers.paths import PYTHON
 
-_LOAD_SECONDS = 120
+EngineKind = Literal["vLLM", "embedded"]
 # A line that names an error. vLLM ends with one that only points at another above it.
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(?:Error|Exception): .*")
 _POINTS_ABOVE = "See root cause above"
-
-
-class ServedModel(BaseModel):
-    """Something that can be asked: the base model, or a run's adapter on it, with the prompt it is asked with."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    adapter: Path | None = None
-    prompt: PromptVersion
+# As vLLM, PyTorch and the system say it; the last is a process that the kernel ended, by its exit code.
+_NO_MEMORY = re.compile(
+    r"out of memory|OutOfMemory|No available memory for the cache|MemoryError|can't allocate memory|"
+    r"larger than the available KV cache|less than desired .* memory utilization|Cannot allocate memory",
+    re.IGNORECASE,
+)
+_KILLED = 256 - 9
+_MOST_CRASHES, _WITHIN_SECONDS = 3, 600
 
 
 @dataclass(frozen=True)
 class Launch:
     """How an engine is started and what it can hold.
 
-    `command` gets the port; `seconds` is how long it may take to be healthy; `check` raises `EngineError` for an
-    adapter that the engine cannot serve, or would serve wrongly; `most_loads` is how often it may be given an adapter
-    between two starts.
+    `command` gets the port; `seconds` is how long it may take to be healthy.
     """
 
-    engine: Literal["vLLM", "embedded"]
+    engine: EngineKind
     title: str
-    base_name: str
+    holds: Holds
     command: Callable[[int], list[str]]
     env: dict[str, str]
     seconds: float
-    check: Callable[[Path], None] = lambda adapter: None
-    most_loads: int | None = None
 
 
-@dataclass
-class Engine:
-    """One running server. Methods block; call them from a thread where a loop must not wait."""
+class Engine(Endpoint):
+    """One server in a process of ours. It is started again when it dies, unless it was stopped.
 
-    launch: Launch
-    log: Path
-    port: int = 0
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _loaded: dict[str, Path] = field(default_factory=dict, init=False)
-    _loads: int = field(default=0, init=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+    `progress` says what it is busy with where that is starting again, `trouble` why it is not there any more where
+    nobody asked for that.
+    """
+
+    def __init__(self, launch: Launch, log: Path) -> None:
+        super().__init__(launch.holds)
+        self.launch, self.log = launch, log
+        self.port = 0
+        self.progress, self.trouble = "", ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+        self._crashes: list[float] = []
+
+    @property
+    def title(self) -> str:
+        return self.launch.title
 
     @property
     def url(self) -> str:
-        """The OpenAI-compatible base URL."""
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def where(self) -> str:
+        return f"See {self.log}."
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def loaded(self) -> tuple[str, ...]:
-        """The names of the adapters that are there now."""
-        return tuple(self._loaded)
-
     def start(self, on_progress: Callable[[str], None] = lambda text: None) -> None:
         """Start the server and wait until it is healthy. Raises `EngineError` with the log's last words.
 
-        `stop` from another thread ends the wait, with an `EngineError` too.
+        Where it is being started again after a crash, wait for that. `stop` from another thread ends the wait, with an
+        `EngineError` too.
         """
+        self._wanted = True
         with self._lock:
-            if self.running:
-                return
-            self.stop()  # what is left of a server that died
-            self.port, self._loads = _free_port(), 0
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            command = [*PYTHON, "assistant.serving.supervise", *self.launch.command(self.port)]
-            with self.log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=self.launch.env
-                )
-            try:
-                self._wait_until_healthy(on_progress)
-            except BaseException:
-                self.stop()
-                raise
+            if not self.running:
+                self._begin(on_progress)
+
+    def _begin(self, on_progress: Callable[[str], None]) -> None:
+        self._end()  # what is left of a server that died
+        self.port, self._loads, self.trouble = _free_port(self.port), 0, ""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*PYTHON, "assistant.serving.supervise", *self.launch.command(self.port)]
+        with self.log.open("wb") as log:
+            process = self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=self.launch.env
+            )
+        try:
+            self._wait_until_healthy(on_progress)
+        except BaseException:
+            self._end()
+            raise
+        self.starts += 1
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
 
     def _wait_until_healthy(self, on_progress: Callable[[str], None]) -> None:
         begun = time.monotonic()
         while (waited := time.monotonic() - begun) < self.launch.seconds:
-            if self._process is None:
-                raise EngineError(f"{self.launch.title} was stopped before it was ready.")
+            if self._process is None or not self._wanted:
+                raise EngineError(f"{self.title} was stopped before it was ready.")
             if not self.running:
-                raise EngineError(
-                    f"{self.launch.title} stopped while starting. Its last words: {self._last_words()}",
-                    hint=f"The whole log is {self.log}.",
-                )
+                raise self._failed()
             if self._is_healthy():
                 return
-            on_progress(f"Starting {self.launch.title}: {waited:.0f} s")
+            on_progress(f"Starting {self.title}: {waited:.0f} s{self._doing()}")
             time.sleep(0.25)
-        raise EngineError(
-            f"{self.launch.title} was not ready after {self.launch.seconds:.0f} s.", hint=f"See {self.log}."
+        raise EngineError(f"{self.title} was not ready after {self.launch.seconds:.0f} s.", hint=f"See {self.log}.")
+
+    def _failed(self) -> EngineError:
+        words = self.last_words()
+        code = self._process.poll() if self._process else None
+        if _NO_MEMORY.search(words) or code == _KILLED:
+            return EngineError(
+                f"{self.title} does not fit into memory: {words or 'it was killed while starting'}.",
+                hint="Close what uses memory, compare fewer models at once, or choose a smaller base model. "
+                f"The whole log is {self.log}.",
+            )
+        return EngineError(
+            f"{self.title} stopped while starting. Its last words: {words}", hint=f"The whole log is {self.log}."
         )
 
     def _is_healthy(self) -> bool:
@@ -132,7 +145,35 @@ class Engine:
         except httpx.TransportError:
             return False
 
-    def _last_words(self) -> str:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Start the server again when it dies, with what was loaded on it; not for ever."""
+        process.wait()
+        with self._lock:
+            if self._process is not process or not self._wanted:
+                return
+            now = time.monotonic()
+            self._crashes = [*(then for then in self._crashes if now - then < _WITHIN_SECONDS), now]
+            if len(self._crashes) > _MOST_CRASHES:
+                self.trouble = f"{self.title} stopped {len(self._crashes)} times; it is left alone now. {self.where}"
+                return
+            try:
+                self._begin(self._say_again)
+                self._restore()
+            except EngineError as error:
+                self.trouble = str(error)
+            finally:
+                self.progress = ""
+
+    def _say_again(self, text: str) -> None:
+        self.progress = f"The engine stopped. {text}"
+
+    def _restore(self) -> None:
+        """Load again what was there; a soft prompt is with each request and needs nothing."""
+        for name, path in self._loaded.items():
+            if name not in self._soft:
+                self._load(name, path)
+
+    def last_words(self) -> str:
         """The line of the log that names the error, else its last lines."""
         lines = self.log_tail(200).splitlines()
         found = [i for i, line in enumerate(lines) if _ERROR_LINE.search(line) and _POINTS_ABOVE not in line]
@@ -143,76 +184,20 @@ class Engine:
         more = lines[found[-1] + 1].strip() if found[-1] + 1 < len(lines) else ""
         return f"{first.group() if first else ''} {more}".strip()[:500]
 
-    def load(self, served: ServedModel) -> None:
-        """Make sure that a model is there to be asked. Raises `EngineError` where the engine refuses the adapter."""
-        if served.adapter is None:
-            self._check_base(served.name)
-            return
-        with self._lock:
-            if self._loaded.get(served.name) == served.adapter:
-                return
-            self._check_adapter(served.name, served.adapter)
-            if not self.takes([served]):
-                raise EngineError(
-                    f"{self.launch.title} takes {self.launch.most_loads} adapters between two starts.",
-                    hint="Stop the engine and start it again.",
-                )
-            self._loads += 1
-            self._post("load_lora_adapter", served.name, lora_path=str(served.adapter))
-            self._loaded[served.name] = served.adapter
+    def _doing(self) -> str:
+        """The last line of the log without its head, as a sign of life."""
+        last = self.log_tail(1).rpartition("] ")[2].strip()
+        return f" ({last[:80]})" if last else ""
 
-    def takes(self, models: Sequence[ServedModel]) -> bool:
-        """Whether all of these can be loaded without starting the engine again."""
-        new = {model.name for model in models if model.adapter and self._loaded.get(model.name) != model.adapter}
-        return self.launch.most_loads is None or self._loads + len(new) <= self.launch.most_loads
-
-    def _check_base(self, name: str) -> None:
-        if name != self.launch.base_name:
-            raise EngineError(
-                f"This engine's base is {self.launch.base_name}, not {name}.", hint="Start it on another."
-            )
-
-    def _check_adapter(self, name: str, adapter: Path) -> None:
-        if name == self.launch.base_name:
-            raise EngineError(f"{name} is the base model's own name.", hint="Give the tuned model another.")
-        if name in self._loaded:
-            raise EngineError(f"Another model named {name} is loaded.", hint="Unload it first.")
-        if not any((adapter / file).is_file() for file in ("adapter_config.json", "config.json")):
-            raise EngineError(f"{adapter} holds neither an adapter nor a model.", hint="Was the run finished?")
-        self.launch.check(adapter)
-
-    def unload(self, name: str) -> None:
-        """Forget an adapter. Harmless where it is not loaded."""
-        with self._lock:
-            if self._loaded.pop(name, None) and self.running:
-                self._post("unload_lora_adapter", name)
-
-    def parents(self) -> dict[str, str | None]:
-        """What the server says it holds: model name to the name of its base, None for the base itself."""
-        models = self._ask("GET", "models").json()["data"]
-        return {model["id"]: model.get("parent") for model in models}
-
-    def _post(self, call: str, name: str, **body: str) -> None:
-        answer = self._ask("POST", call, json={"lora_name": name, **body})
-        if answer.status_code != 200:
-            raise EngineError(f"{self.launch.title} refused {name}: {_reason(answer)}", hint=f"See {self.log}.")
-
-    def _ask(self, method: str, call: str, **options: Any) -> httpx.Response:
-        if not self.running:
-            raise EngineError(f"{self.launch.title} is not running.", hint="Start it again.")
+    def memory_gb(self) -> float:
+        """What its processes hold in memory of their own, in GB."""
+        if self._process is None:
+            return 0.0
         try:
-            return self._call(method, f"{self.url}/{call}", timeout=_LOAD_SECONDS, **options)
-        except httpx.TransportError as error:
-            raise EngineError(f"{self.launch.title} does not answer: {error}.", hint=f"See {self.log}.") from error
-
-    @staticmethod
-    def _call(method: str, url: str, **options: Any) -> httpx.Response:
-        # A proxy set in the environment is not for this machine's own ports.
-        return httpx.request(method, url, trust_env=False, **options)
-
-    def connect(self, served: ServedModel) -> ChatModel:
-        """The live model. It must have been loaded."""
-        return OpenAIModel(name=served.name, url=self.url)
+            supervisor = psutil.Process(self._process.pid)
+            return sum(p.memory_info().rss for p in (supervisor, *supervisor.children(recursive=True))) / 2**30
+        except psutil.Error:  # one of them ended meanwhile
+            return 0.0
 
     def log_tail(self, lines: int = 20) -> str:
         try:
@@ -221,14 +206,25 @@ class Engine:
             return ""
         return "\n".join(text.strip().splitlines()[-lines:])
 
+    def kill(self) -> None:
+        """End the server's process as a crash would, to see that it comes back."""
+        if self._process is not None:
+            psutil.Process(self._process.pid).children()[0].kill()
+
     def stop(self) -> None:
         """End the server and everything it started. Takes no lock, so that it also ends a start or a load under way."""
+        self._wanted = False
+        self._end()
+        for kept in (self._loaded, self._soft, self._told):
+            kept.clear()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
-        self._loaded.clear()
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()  # the supervisor ends the server when its input closes
+            with suppress(BrokenPipeError):
+                process.stdin.close()  # the supervisor ends the server when its input closes
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
@@ -236,17 +232,12 @@ class Engine:
             process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _reason(answer: httpx.Response) -> str:
-    """The server's own words, wherever it put them."""
-    try:
-        body = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    error = body.get("error", body) if isinstance(body, dict) else body
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
+def _free_port(wanted: int) -> int:
+    """The port that is wanted, so that who knows the address need not learn another, else any that is free."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise EngineError("This machine has no free port.", hint="Close some programs.")

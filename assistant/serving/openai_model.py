@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
     from openai.types.chat import ChatCompletionChunk
 
+SOFT_ROLE = "soft_prompt"
+
 
 @dataclass(frozen=True)
 class OpenAIModel:
     """The model `name` behind `url` (which ends in /v1).
+
+    `soft_prompt` goes before every chat, as vLLM's prompt embeddings: base64 of a tensor that torch saved.
 
     Our own engines speak vLLM's `structured_outputs`. Others (`is_ours` False) are held to a schema by OpenAI's
     `response_format`; they have no word for choices, so that these are only asked for by the prompt.
@@ -31,12 +35,13 @@ class OpenAIModel:
     url: str
     api_key: str = "none"
     is_ours: bool = True
+    soft_prompt: str = ""
 
     async def stream(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> AsyncIterator[Chunk]:
         """Stream a reply. Raises `EngineError` where the server fails or refuses."""
         from openai import APIConnectionError, OpenAIError
 
-        turns: list[Any] = [message.model_dump() for message in messages]
+        turns: list[Any] = with_soft_prompt([message.model_dump() for message in messages], self.soft_prompt)
         try:
             # A client belongs to the event loop it was made in, and callers come from several: one for each stream.
             async with self._client() as client:
@@ -46,16 +51,28 @@ class OpenAIModel:
                     max_tokens=sampling.max_tokens,
                     temperature=sampling.temperature,
                     top_p=sampling.top_p,
+                    seed=sampling.seed,
+                    stop=list(sampling.stop) or None,
                     stream=True,
                     stream_options={"include_usage": True},
-                    extra_body=self._held_to(sampling.allowed),
+                    extra_body=self._extra(sampling),
                 )
                 async for event in events:
                     yield _chunk(event)
         except APIConnectionError as error:  # where it breaks off in mid-reply too
-            raise EngineError(f"The server at {self.url} does not answer.", hint="Start the engine again.") from error
+            raise EngineError(f"The server at {self.url} does not answer.", hint=self._when_away) from error
         except OpenAIError as error:
             raise EngineError(f"{self.name}: {_reason(error)}") from error
+
+    @property
+    def _when_away(self) -> str:
+        ours = "Ask again in a minute: an engine that stopped is started again by itself."
+        return ours if self.is_ours else "Is it running there?"
+
+    def _extra(self, sampling: Sampling) -> dict[str, Any] | None:
+        """What OpenAI's own protocol has no word for."""
+        drawn = {"top_k": sampling.top_k} if self.is_ours and sampling.top_k else {}
+        return {**drawn, **(self._held_to(sampling.allowed) or {})} or None
 
     def _held_to(self, allowed: Allowed | None) -> dict[str, Any] | None:
         """The part of the request that says what the reply may be."""
@@ -88,7 +105,15 @@ def _chunk(event: ChatCompletionChunk) -> Chunk:
         model=event.model,
         finish_reason=choice.finish_reason if choice else None,
         completion_tokens=event.usage.completion_tokens if event.usage else None,
+        prompt_tokens=event.usage.prompt_tokens if event.usage else None,
     )
+
+
+def with_soft_prompt(messages: list[dict[str, Any]], soft_prompt: str) -> list[dict[str, Any]]:
+    """A chat with a soft prompt before it, as the first turn of a role that `vllm`'s chat template knows."""
+    if not soft_prompt:
+        return messages
+    return [{"role": SOFT_ROLE, "content": [{"type": "prompt_embeds", "data": soft_prompt}]}, *messages]
 
 
 def _reason(error: OpenAIError) -> str:

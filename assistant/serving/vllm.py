@@ -1,16 +1,22 @@
 """How vLLM is started and what it can hold. Owns its command line and environment; never imports vllm.
 
-Options and limits: https://docs.vllm.ai/en/stable/features/lora.html
+Options and limits: https://docs.vllm.ai/en/stable/features/lora.html and prompt_embeds.html. On a CPU a server with
+LoRA dies when requests with prompt embeddings share a batch with others (vLLM 0.32, `punica_cpu.py`): there soft
+prompts get a server of their own.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from assistant.serving.endpoint import Holds
 from assistant.serving.engine import Launch
+from assistant.serving.served import ServedModel
+from assistant.serving.soft import soft_payload
 from prompts.errors import EngineError
 from trainers.adapters import check_fits, read_config
 from trainers.hardware import Compute, Hardware
@@ -51,18 +57,32 @@ def vllm_version() -> str | None:
     return None
 
 
-def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: int = 16, context: int = 0) -> Launch:
-    """vLLM on a base model, ready to load LoRA adapters of at most `rank` while it runs.
+@dataclass(frozen=True)
+class VllmUse:
+    """What a vLLM server is for: LoRA adapters up to `rank` (0 for none), soft prompts by the chat template in
+    `soft_template`, and the `share` of a GPU's memory that it may take.
+
+    `options` are a person's own, such as --tensor-parallel-size 2, which count for more than ours.
+    """
+
+    rank: int = 16
+    soft_template: Path | None = None
+    share: float = 0.85
+    options: tuple[str, ...] = ()
+
+
+def vllm_launch(
+    base: LocalModel, compute: Compute, machine: Hardware, use: VllmUse = VllmUse(), *, context: int = 0
+) -> Launch:
+    """vLLM on a base model, ready to take what `use` says while it runs.
 
     `context` is the base model's own limit in tokens; a smaller one is asked for, since the cache is sized by it.
     """
-    allowed = next((limit for limit in _RANKS if limit >= rank), _RANKS[-1])  # what is above, `check` refuses
     on_cpu = compute.device == "cpu"
+    allowed = next((limit for limit in _RANKS if limit >= use.rank), _RANKS[-1])  # what is above, `check` refuses
     slots = _CPU_LOADS + 1 if on_cpu else _GPU_SLOTS
-    cache_gb = max(1, min(4, int(machine.memory_gb / 8)))
 
     def command(port: int) -> list[str]:
-        # The `vllm` command of the CPU wheel fails for want of package metadata; the module works in every build.
         options = {
             "--model": str(base.folder),
             "--served-model-name": base.name,
@@ -70,25 +90,28 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
             "--port": str(port),
             "--dtype": compute.dtype,
             "--max-model-len": str(min(context or _MAX_CONTEXT, _MAX_CONTEXT)),
-            "--max-lora-rank": str(allowed),
-            "--max-loras": str(slots),
-            "--max-cpu-loras": str(max(8, slots)),
             # Both engines draw by what they are asked alone. The model's own file stays in use for its end tokens.
             "--override-generation-config": json.dumps(_NEUTRAL),
             "--structured-outputs-config": json.dumps(_STRUCTURED),
-            **({} if on_cpu else {"--gpu-memory-utilization": "0.85"}),
+            **({} if on_cpu else {"--gpu-memory-utilization": f"{use.share:.2f}"}),
         }
+        if use.rank:
+            options |= {"--max-lora-rank": str(allowed), "--max-loras": str(slots)}
+            options["--max-cpu-loras"] = str(max(8, slots))
+        if use.soft_template:
+            options["--chat-template"] = str(use.soft_template)
+        flags = [*["--enable-lora"] * bool(use.rank), *["--enable-prompt-embeds"] * bool(use.soft_template)]
+        # The `vllm` command of the CPU wheel fails for want of package metadata; the module works in every build.
         module = [*PYTHON, "vllm.entrypoints.openai.api_server"]
-        return [*module, *(part for pair in options.items() for part in pair), "--enable-lora"]
+        return [*module, *(part for pair in options.items() for part in pair), *flags, *use.options]
 
     env = {
         **os.environ,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
-        **({"VLLM_CPU_KVCACHE_SPACE": str(cache_gb)} if on_cpu else {}),
+        **({"VLLM_CPU_KVCACHE_SPACE": str(cache_gb(machine))} if on_cpu else {}),
     }
-    title = f"vLLM {vllm_version()} ({compute.device}, {compute.dtype})"
 
     def check(adapter: Path) -> None:
         check_kind(adapter, allowed)
@@ -96,14 +119,31 @@ def vllm_launch(base: LocalModel, compute: Compute, machine: Hardware, *, rank: 
 
     return Launch(
         engine="vLLM",
-        title=title,
-        base_name=base.name,
+        title=f"vLLM {vllm_version()} ({compute.device}, {compute.dtype})",
+        holds=Holds(
+            base_name=base.name,
+            check=check,
+            most_loads=_CPU_LOADS if on_cpu else None,
+            soft=soft_payload if use.soft_template else None,
+        ),
         command=command,
         env=env,
         seconds=900,
-        check=check,
-        most_loads=_CPU_LOADS if on_cpu else None,
     )
+
+
+def cache_gb(machine: Hardware) -> int:
+    """The memory that vLLM gets for its cache on a CPU, in GB."""
+    return max(1, min(4, int(machine.memory_gb / 8)))
+
+
+def takes(served: ServedModel) -> bool:
+    """Whether vLLM can hold it as an adapter beside its base."""
+    try:
+        check_kind(served.artefact) if served.artefact else None
+    except EngineError:
+        return False
+    return True
 
 
 def check_kind(adapter: Path, max_rank: int = _RANKS[-1]) -> None:

@@ -58,10 +58,11 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
                         built[stage] = _PANELS[stage](desk)
                     steps.append(step)
         status = _StatusBar(desk)
-        prompt, data = built["Prompt"], built["Data"]
+        prompt, data, compare = built["Prompt"], built["Data"], built["Compare"]
         panels: list[Panel] = [
             _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), prompt.editor, prompt.versions,
-            prompt.improving, prompt.comparing, prompt.answers, built["Train"].runs, data.review, data.writing, status
+            prompt.improving, prompt.comparing, prompt.answers, built["Train"].runs, data.review, data.writing,
+            *compare.parts, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

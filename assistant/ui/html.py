@@ -26,6 +26,34 @@ def tiles(rows: Iterable[tuple[str, str]]) -> str:
     return f'<div class="tw-tiles">{cells}</div>'
 
 
+def cards(rows: Iterable[tuple[str, str, str, Sequence[tuple[str, str]], str]]) -> str:
+    """A card each, side by side: letter, title, badge, names with their values, and a sentence. What is empty is left
+    out."""
+    cells = [_card(*row) for row in rows]
+    return f'<div class="tw-cards" data-count="{len(cells)}">{"".join(cells)}</div>'
+
+
+def _card(letter: str, title: str, badge: str, facts: Sequence[tuple[str, str]], words: str) -> str:
+    mark = f'<span class="tw-badge">{escape(badge)}</span>' if badge else ""
+    head = f'<span><span class="tw-letter">{escape(letter)}</span> <b>{escape(title)}</b></span>{mark}'
+    told = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts if value)
+    body = f'<div class="tw-told">{told}</div>{f"<div>{escape(words)}</div>" if words else ""}'
+    return f'<div class="tw-fold"><div class="tw-head">{head}</div>{body}</div>'
+
+
+def aside(rows: Iterable[tuple[str, str]]) -> str:
+    """Quiet lines of a name and what is said of it; what is empty is left out."""
+    lines = "".join(f"<div><b>{escape(name)}</b> {escape(told)}</div>" for name, told in rows if told)
+    return f'<div class="tw-aside">{lines}</div>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A small table of texts."""
+    titles = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="tw-scroll"><table class="tw-table"><tr>{titles}</tr>{lines}</table></div>'
+
+
 def divided(parts: Sequence[tuple[str, str]]) -> str:
     """Figures in one line, each with what it is for: how one whole was divided."""
     cells = "".join(f"<span><b>{escape(figure)}</b> {escape(use)}</span>" for figure, use in parts)

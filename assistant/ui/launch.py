@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from assistant.hosts import require_free
 from prompts.errors import RunError
 
 _PAGE_FIRST = 3.0  # seconds that the page gets to itself before the chat's mind is made ready
@@ -19,11 +19,12 @@ _PAGE_FIRST = 3.0  # seconds that the page gets to itself before the chat's mind
 
 def run_app(port: int, open_browser: bool) -> None:
     """Serve the app on 127.0.0.1 until it is stopped. Raises `RunError` where the port is taken."""
-    _require_free(port)
+    require_free(port)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from assistant.pipeline import Pipeline
     from assistant.projects import Projects
+    from assistant.serving.gateway import gateway
     from assistant.settings import settings_from_environment
 
     settings = settings_from_environment()
@@ -43,8 +44,15 @@ def run_app(port: int, open_browser: bool) -> None:
     ready = threading.Timer(_PAGE_FIRST, warm_up)
     ready.daemon = True
     ready.start()
+    # Who has to log in must not be passed by; `tunewright serve` gives programs an address of their own.
+    routes = [] if login else gateway("/v1", lambda: pipeline.engines.served, pipeline.engines.find).routes
     build_app(pipeline).queue(default_concurrency_limit=8).launch(
-        server_name="127.0.0.1", server_port=port, inbrowser=open_browser, **login, **launch_options()
+        server_name="127.0.0.1",
+        server_port=port,
+        inbrowser=open_browser,
+        app_kwargs={"routes": routes},
+        **login,
+        **launch_options(),
     )
 
 
@@ -58,15 +66,3 @@ def login_options(users_file: Path | None) -> dict[str, Any]:
     if not users.names():
         raise RunError(f"Nobody may log in: {users_file} names no user.", hint="Add one: tunewright user add NAME.")
     return {"auth": users.admits, "auth_message": "Tunewright"}
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RunError(
-                f"Port {port} is in use.",
-                hint=f"Close what uses it, or choose another: tunewright app --port {port + 1}.",
-            ) from error

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assistant.serving.engine import Engine, ServedModel
+from assistant.serving.engine import Engine
+from assistant.serving.openai_model import OpenAIModel
+from assistant.serving.served import ServedModel
 from prompts.allowed import Allowed, allowed_for
-from prompts.chat_model import Message, Reply, Sampling, complete
+from prompts.chat_model import ChatModel, Message, Reply, Sampling, complete
 from prompts.versions import PromptVersion
 from tests.tiny import build_tiny_model
 from trainers.hardware import Compute
@@ -23,6 +25,14 @@ from trainers.models import LocalModel
 COMPUTE = Compute(device="cpu", dtype="float32", reason="tests", gflops=1)
 SHORT = Sampling(max_tokens=24)
 PROMPT = PromptVersion()
+TEN = (
+    "hello", "label this", "the ticket is about billing and returns", "x", "one two three four five",
+    "where is my parcel", "the screen stays black after the update", "refund please", "Guten Tag", "why?",
+)  # fmt: skip
+
+
+# For tests of one engine, which asks nothing of a model's base.
+TINY = LocalModel(ref="tiny", kind="folder", name="tiny", folder=Path("tiny"))
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ def build_shelf(base: Path, root: Path) -> Shelf:
     config = LlamaConfig.from_pretrained(base)
     _save(config, base, root / "lora", _lora(**lora), seed=1)
     _save(config, base, root / "lora2", _lora(**lora, use_rslora=True), seed=2)
+    _save(config, base, root / "lora3", _lora(**{**lora, "r": 4}), seed=11)
+    _save(config, base, root / "zero", _lora(**lora, trained=False), seed=12)
     _save(config, base, root / "dora", _lora(**lora, use_dora=True), seed=3)
     _save(config, base, root / "rank64", _lora(**{**lora, "r": 64}), seed=4)
     _save(config, base, root / "with_head", _lora(**lora, modules_to_save=["lm_head"]), seed=5)
@@ -61,10 +73,11 @@ def build_shelf(base: Path, root: Path) -> Shelf:
     return Shelf(base=base, root=root)
 
 
-def _lora(**options: Any) -> Any:
+def _lora(*, trained: bool = True, **options: Any) -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(lora_alpha=16, task_type="CAUSAL_LM", init_lora_weights=False, **options)
+    # PEFT's own start leaves the base as it is.
+    return LoraConfig(lora_alpha=16, task_type="CAUSAL_LM", init_lora_weights=not trained, **options)
 
 
 def _save(config: Any, base: Path | None, target: Path, adapter: Any, *, seed: int) -> None:
@@ -84,21 +97,24 @@ def user(text: str) -> list[Message]:
     return [Message(role="user", content=text)]
 
 
-def served(name: str, adapter: Path | None = None) -> ServedModel:
-    return ServedModel(name=name, adapter=adapter, prompt=PROMPT)
+def served(name: str, artefact: Path | None = None, base: LocalModel = TINY) -> ServedModel:
+    return ServedModel(name=name, base=base, artefact=artefact, prompt=PROMPT)
+
+
+def live(engine: Engine, name: str) -> ChatModel:
+    """Whatever the server has under that name, whether we gave it that or not."""
+    return OpenAIModel(name=name, url=engine.url)
 
 
 def ask(engine: Engine, name: str, text: str = "hello", sampling: Sampling = SHORT) -> Reply:
-    return asyncio.run(complete(engine.connect(served(name)), user(text), sampling))
+    return asyncio.run(complete(live(engine, name), user(text), sampling))
 
 
 def ask_at_once(engine: Engine, asked: Sequence[tuple[str, str]], sampling: Sampling = SHORT) -> list[Reply]:
     """The replies to (model, text) pairs, all in flight together."""
 
     async def together() -> list[Reply]:
-        return await asyncio.gather(
-            *(complete(engine.connect(served(name)), user(text), sampling) for name, text in asked)
-        )
+        return await asyncio.gather(*(complete(live(engine, name), user(text), sampling) for name, text in asked))
 
     return asyncio.run(together())
 
@@ -108,7 +124,7 @@ def follow_both(engine: Engine, *names: str) -> list[str]:
     seen: list[str] = []
 
     async def follow(name: str) -> None:
-        async for chunk in engine.connect(served(name)).stream(user("hello"), Sampling(max_tokens=40)):
+        async for chunk in live(engine, name).stream(user("hello"), Sampling(max_tokens=40)):
             if chunk.text:
                 seen.append(name)  # noqa: PERF401  (as they come, not all at the end)
 

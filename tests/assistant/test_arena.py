@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from assistant.arena import Arm, Pane, ask_all
-from prompts.chat_model import Message, Sampling
+from assistant.arena.asking import Arm, Pane, Talk, ask_all
+from assistant.votes import ArmAnswer
+from prompts.allowed import Allowed
+from prompts.chat_model import GREEDY, Chunk, Message, Sampling
 from prompts.errors import EngineError
 from prompts.versions import PromptVersion
 from tests.fakes import ScriptedModel
@@ -22,9 +24,9 @@ def arm(model: ScriptedModel, title: str = "", prompt: PromptVersion = PROMPT) -
     return Arm(title or model.name, model, prompt)
 
 
-def all_rounds(arms: Sequence[Arm], message: str = "hi") -> list[list[Pane]]:
+def all_rounds(arms: Sequence[Arm], message: str = "hi", earlier: Sequence[Talk] = ()) -> list[list[Pane]]:
     async def collect() -> list[list[Pane]]:
-        return [panes async for panes in ask_all(arms, message, SAMPLING)]
+        return [panes async for panes in ask_all(arms, message, SAMPLING, earlier)]
 
     return asyncio.run(asyncio.wait_for(collect(), 20))
 
@@ -84,10 +86,77 @@ def test_closing_the_iterator_stops_every_model() -> None:
 def test_what_is_measured() -> None:
     model = ScriptedModel("asked-for", ["", "a", "b", "c"], pace=0.05, served_name="who-answered", usage=17)
     [pane] = all_rounds([arm(model, "Tuned")])[-1]
-    assert (pane.title, pane.model, pane.prompt_id, pane.tokens) == ("Tuned", "who-answered", PROMPT.id, 17)
+    assert (pane.arm.title, pane.model, pane.arm.prompt, pane.tokens) == ("Tuned", "who-answered", PROMPT, 17)
     assert pane.first_token is not None
     assert 0.09 <= pane.first_token < pane.seconds, "an empty first chunk is no token"
     assert pane.tokens_per_second == pytest.approx(16 / (pane.seconds - pane.first_token))
+
+
+class Counting(ScriptedModel):
+    """Says how long the prompt was and why it ended, each once, as servers do."""
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling = GREEDY) -> AsyncIterator[Chunk]:
+        yield Chunk(text="a", model=self.name)
+        yield Chunk(text="b", finish_reason="length")
+        yield Chunk(completion_tokens=2, prompt_tokens=31)
+
+
+def test_what_a_server_says_once_stays() -> None:
+    [pane] = all_rounds([arm(Counting("m"))])[-1]
+    assert (pane.text, pane.finish_reason, pane.prompt_tokens, pane.tokens) == ("ab", "length", 31, 2)
+
+
+def test_the_record_of_an_answer_has_all_that_it_takes_to_ask_again() -> None:
+    asked = Arm("Tuned", Counting("run-7"), PROMPT, parent="base", digest="abc")
+    [pane] = all_rounds([asked], "hello")[-1]
+    assert pane.answer() == ArmAnswer(
+        title="Tuned",
+        model="run-7",
+        parent="base",
+        digest="abc",
+        prompt_id=PROMPT.id,
+        messages=(Message(role="system", content="Be brief."), Message(role="user", content="hello")),
+        text="ab",
+        finish_reason="length",
+        prompt_tokens=31,
+        tokens=2,
+        first_token=pane.first_token,
+        seconds=pane.seconds,
+    )
+    assert pane.answer().arm == asked.key
+
+
+def test_an_arm_is_its_model_weights_and_prompt_whatever_it_is_called() -> None:
+    model = ScriptedModel("m")
+    assert Arm("A", model, PROMPT).key == Arm("B", model, PROMPT, parent="p").key
+    others = [
+        Arm("A", ScriptedModel("n"), PROMPT),
+        Arm("A", model, PromptVersion()),
+        Arm("A", model, PROMPT, digest="d"),
+    ]
+    assert len({Arm("A", model, PROMPT).key, *(other.key for other in others)}) == 4
+
+
+def test_a_message_goes_on_with_what_each_arm_said_itself() -> None:
+    one, two = ScriptedModel("one"), ScriptedModel("two")
+    panes = all_rounds([arm(one), arm(two)], "and then?", [[("first?", "one's")], [("first?", "two's")]])[-1]
+    for model, pane, said in ((one, panes[0], "one's"), (two, panes[1], "two's")):
+        talk = [(message.role, message.content) for message in model.heard[0]]
+        assert talk == [("system", "Be brief."), ("user", "first?"), ("assistant", said), ("user", "and then?")]
+        assert pane.messages == model.heard[0]
+
+
+def test_without_earlier_talk_both_begin() -> None:
+    models = [ScriptedModel("one"), ScriptedModel("two")]
+    all_rounds([arm(model) for model in models], "hi", [])
+    assert [len(model.heard[0]) for model in models] == [2, 2]
+
+
+def test_an_arm_is_held_to_what_its_prompt_allows() -> None:
+    held = PromptVersion(allowed=Allowed(choices=("yes", "no")))
+    free, bound = ScriptedModel("free"), ScriptedModel("bound")
+    all_rounds([arm(free), arm(bound, prompt=held)])
+    assert (free.sampled, bound.sampled) == ([SAMPLING], [SAMPLING.model_copy(update={"allowed": held.allowed})])
 
 
 def test_without_usage_the_pieces_are_counted() -> None:
@@ -95,9 +164,9 @@ def test_without_usage_the_pieces_are_counted() -> None:
     assert pane.tokens == 2
 
 
-@pytest.mark.parametrize("pane", [Pane("t", "p"), Pane("t", "p", tokens=1, first_token=0.1, seconds=0.1)])
-def test_one_token_has_no_speed(pane: Pane) -> None:
-    assert pane.tokens_per_second == 0
+@pytest.mark.parametrize("tokens", [0, 1])
+def test_one_token_has_no_speed(tokens: int) -> None:
+    assert Pane(arm(ScriptedModel()), tokens=tokens, first_token=0.1, seconds=0.2).tokens_per_second == 0
 
 
 def test_every_arm_is_asked_with_its_own_prompt() -> None:

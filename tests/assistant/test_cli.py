@@ -24,7 +24,7 @@ from trainers.strategies import LoraStrategy
 
 COMMANDS = (
     "app", "describe", "profile", "train", "script", "runs", "cancel", "report", "fetch", "stop", "resume", "rename",
-    "delete", "diff", "import", "prompt", "user",
+    "delete", "diff", "serve", "import", "prompt", "user", "votes",
 )  # fmt: skip
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 

@@ -182,6 +182,12 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("stop and keep what it has learned", "keep", {}),
     ("resume the training", "resume", {}),
     ("please continue", "resume", {}),
+    ("What do the votes say?", "votes", {}),
+    ("who is ahead?", "votes", {}),
+    ("Train on the votes", "round", {}),
+    ("please train it on my votes", "round", {}),
+    ("next round", "round", {}),
+    ("Yes, train on the votes", "confirm_round", {}),
 ]
 
 NOTHING = [
@@ -299,6 +305,9 @@ BUTTONS: dict[str, str] = {
     "Cancel training": "cancel",
     "Stop and keep": "keep",
     "Resume the training": "resume",
+    "What do the votes say?": "votes",
+    "Train on the votes": "round",
+    "Yes, train on the votes": "confirm_round",
     "Compare side by side": "compare",
     "Show the report": "report",
     "Classification": "classification",
@@ -324,6 +333,7 @@ def offered() -> set[str]:
         root / "acts.py",
         root / "prompt_acts.py",
         root / "train_acts.py",
+        root / "vote_acts.py",
         Path(wording.__file__),
         Path(interview.__file__),
     )

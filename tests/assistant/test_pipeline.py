@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from assistant.pipeline import Pipeline
-from assistant.project import ArmAnswer, Project, Turn, Vote
+from assistant.project import Project, Turn
 from assistant.samples import SAMPLE_NAME
 from assistant.workbench import NEW_PROJECT
 from prompts.chat_model import Message
@@ -343,9 +343,8 @@ def test_a_measured_prompt_keeps_its_score(pipeline: Pipeline, room: ScriptedRoo
     assert measurement.total == len(pipeline.splits(with_data).dev)
     asked = {chat[-1].content for chat in room.model.heard}
     assert asked == {row.input for row in pipeline.splits(with_data).dev}, "dev rows and no others"
-    [(base, served)] = room.connected
-    assert base.folder == pipeline.base(with_data).folder
-    assert served[0].adapter is None
+    [[served]] = room.connected
+    assert served.base.folder == pipeline.base(with_data).folder and served.artefact is None
     changed = pipeline.save_prompt(with_data.id, system="Other.", template="{{ input }}", reason="edited")
     assert pipeline.score_of(changed) is None, "a score belongs to its version"
     assert with_data.prompt is not None
@@ -453,26 +452,13 @@ def test_a_run_that_was_deleted_from_the_disk_is_as_if_it_never_was(pipeline: Pi
     shutil.rmtree(run.path)
     project = pipeline.project(id)
     assert (pipeline.run(project), pipeline.run_status(project)) == (None, None)
-    assert [title for title, _ in pipeline.contenders(project)] == ["Base"]
+    assert [one.title for one in pipeline.contenders(project)] == ["Base", "Base, few-shot"]
+    assert [one.key for one in pipeline.chosen(project)] == ["base"]
     assert pipeline.arena_inputs(project) == [row.input for row in pipeline.splits(project).arena]
     pipeline.cancel_training(id)
 
 
 # After a real run. `done` is shared, so these only look, or look at a copy.
-
-
-def test_the_contenders_are_base_and_tuned_with_the_runs_own_prompt(done: Finished, tmp_path: Path) -> None:
-    pipeline, room = open_pipeline(done.copy(tmp_path).paths)
-    trained_with = pipeline.project(done.id).prompt
-    project = pipeline.save_prompt(done.id, system="A later idea.", template="{{ input }}", reason="edited")
-    (base_title, base), (tuned_title, tuned) = pipeline.contenders(project)
-    assert (base_title, tuned_title) == ("Base", "Tuned")
-    assert base.prompt == tuned.prompt == trained_with != project.prompt
-    assert (base.name, base.adapter) == ("tiny", None)
-    assert tuned.name == done.run_id
-    assert tuned.adapter is not None and (tuned.adapter / "adapter_model.safetensors").is_file()
-    assert [arm.title for arm in pipeline.arms(project)] == ["Base", "Tuned"]
-    assert room.connected[0][1] == (base, tuned)
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
@@ -485,7 +471,7 @@ def test_a_later_run_that_left_no_adapter_does_not_hide_the_tuned_model(
     latest, tuned = pipeline.run(project), pipeline.tuned_run(project)
     assert latest is not None and tuned is not None
     assert (latest.id, tuned.id) == (later.id, done.run_id)
-    assert [served.name for _, served in pipeline.contenders(project)] == ["tiny", done.run_id]
+    assert [one.served and one.served.name for one in pipeline.chosen(project)] == ["tiny", done.run_id]
     assert pipeline.arena_inputs(project) == [row.input for row in tuned.split("arena")]
 
 
@@ -519,22 +505,3 @@ def test_inputs_for_the_arena_are_rows_that_the_run_never_saw(done: Finished, tm
     offered = pipeline.arena_inputs(project)
     seen = {row.input for name in ("train", "dev", "test") for row in run.split(name)}
     assert offered and not seen & set(offered)
-
-
-def vote(model: str, other: str, choice: int | None) -> Vote:
-    answers = tuple(ArmAnswer(model=name, prompt_id="p", text="t") for name in (model, other))
-    return Vote(message="m", answers=answers, choice=choice, blind=True)
-
-
-def test_votes_are_counted_for_the_latest_run(done: Finished, tmp_path: Path) -> None:
-    pipeline, _ = open_pipeline(done.copy(tmp_path).paths)
-    assert pipeline.tally(pipeline.project(done.id)) == []
-    pipeline.vote(done.id, vote("tiny", "an earlier run", 1))
-    assert pipeline.tally(pipeline.project(done.id)) == []
-    for choice in (0, 0, 1, None):
-        pipeline.vote(done.id, vote(done.run_id, "tiny", choice))
-    pipeline.vote(done.id, vote("tiny", done.run_id, 1))
-    counted = [("votes for base", "1"), ("votes for tuned", "3"), ("ties", "1")]
-    assert pipeline.tally(pipeline.project(done.id)) == counted
-    changed = pipeline.change(done.id, spec=pipeline.project(done.id).spec.updated("said", base_model="no/such"))
-    assert pipeline.tally(changed) == counted, "another base model now does not change what was voted"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from assistant.pipeline import Pipeline
-from assistant.project import LOCAL, DataSource, Project, Turn, Vote
+from assistant.project import LOCAL, DataSource, Project, Turn
 from assistant.projects import DAYS_KEPT, Projects
+from assistant.votes import Vote
 from prompts.errors import RunError
 from prompts.versions import PromptVersion
 from tests.assistant.journey import open_pipeline, pretend_run

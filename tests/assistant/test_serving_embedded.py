@@ -21,8 +21,6 @@ import pytest
 
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
-from assistant.serving.room import EngineRoom
-from assistant.settings import Settings
 from prompts.chat_model import Sampling, complete
 from prompts.errors import EngineError
 from tests.assistant.serving_kit import (
@@ -33,12 +31,12 @@ from tests.assistant.serving_kit import (
     ask_at_once,
     assert_held,
     follow_both,
+    live,
     reference,
     served,
     user,
 )
 from trainers.models import LocalModel
-from trainers.paths import Paths
 
 KINDS = ("lora", "lora2", "dora", "with_head", "soft", "full")
 
@@ -85,7 +83,7 @@ def test_a_short_reply_ends_before_its_longer_neighbour(engine: Engine) -> None:
     ends: list[str] = []
 
     async def follow(name: str, tokens: int) -> None:
-        await complete(engine.connect(served(name)), user("hello"), Sampling(max_tokens=tokens))
+        await complete(live(engine, name), user("hello"), Sampling(max_tokens=tokens))
         ends.append(name)
 
     async def both() -> None:
@@ -119,8 +117,8 @@ def test_a_reply_that_is_not_streamed(engine: Engine, shelf: Shelf) -> None:
 
 def test_sampling_rows_and_greedy_rows_share_a_batch(engine: Engine, shelf: Shelf) -> None:
     async def both() -> tuple[str, str]:
-        warm = complete(engine.connect(served("tiny")), user("hello"), Sampling(max_tokens=24, temperature=2.0))
-        cold = complete(engine.connect(served("lora")), user("hello"), SHORT)
+        warm = complete(live(engine, "tiny"), user("hello"), Sampling(max_tokens=24, temperature=2.0))
+        cold = complete(live(engine, "lora"), user("hello"), SHORT)
         one, other = await asyncio.gather(warm, cold)
         return one.text, other.text
 
@@ -159,7 +157,7 @@ def test_an_unknown_model_is_an_error(engine: Engine) -> None:
 def test_a_prompt_that_is_too_long_is_an_error_and_does_not_harm_its_neighbour(engine: Engine, shelf: Shelf) -> None:
     async def both() -> list[object]:
         asked = [("tiny", "word " * 2000), ("lora", "hello")]
-        jobs = [complete(engine.connect(served(name)), user(text), SHORT) for name, text in asked]
+        jobs = [complete(live(engine, name), user(text), SHORT) for name, text in asked]
         return list(await asyncio.gather(*jobs, return_exceptions=True))
 
     error, reply = asyncio.run(both())
@@ -208,7 +206,7 @@ def test_who_stops_listening_frees_the_lane(engine: Engine) -> None:
     per_token = (time.monotonic() - begun) / tokens
 
     async def leave() -> None:
-        stream = engine.connect(served("tiny")).stream(user("hello"), Sampling(max_tokens=900))
+        stream = live(engine, "tiny").stream(user("hello"), Sampling(max_tokens=900))
         async for chunk in stream:
             if chunk.text:
                 break
@@ -257,7 +255,7 @@ def test_the_base_within_the_shared_lane_is_the_base_to_the_last_bit(shelf: Shel
     """The fault to fear most: a base that answers as the adapter. Checked on the server's own model."""
     import torch
 
-    from assistant.serving.embedded_server import Server
+    from assistant.serving.embedded_lanes import Server
     from trainers.generate import BASE
     from trainers.modeling import load_base
 
@@ -305,26 +303,34 @@ def test_an_engine_can_be_stopped_killed_and_started_again(new_engine: Engine, s
     assert ended(processes, 1) and not new_engine.running
 
     new_engine.start()
-    _kill_in_mid_reply(new_engine)
-    assert wait_until(lambda: not new_engine.running)
-    with pytest.raises(EngineError, match=r"does not answer\. Start the engine again\."):
-        ask(new_engine, "tiny")
-    with pytest.raises(EngineError, match=r"is not running\. Start it again\."):
-        new_engine.load(served("lora", shelf["lora"]))
-    new_engine.start()
     new_engine.load(served("lora", shelf["lora"]))
+    port = new_engine.port
+    _kill_in_mid_reply(new_engine)
+    # Nobody has to do anything: it comes back on the same port, with what was loaded.
+    assert wait_until(lambda: new_engine.starts == 3, 60)
+    new_engine.start()
+    assert new_engine.port == port and new_engine.parents() == {"tiny": None, "lora": "tiny"}
     assert ask(new_engine, "lora").text == reference(shelf.base, shelf["lora"])
+
+
+def test_an_engine_that_keeps_dying_is_left_alone_and_says_so(new_engine: Engine) -> None:
+    new_engine.start()
+    for crash in range(4):
+        assert wait_until(lambda crash=crash: new_engine.starts == crash + 1 and not new_engine.progress, 60)
+        tree(new_engine)[1].kill()
+    assert wait_until(lambda: bool(new_engine.trouble))
+    assert "stopped 4 times; it is left alone now" in new_engine.trouble and not new_engine.running
 
 
 def _kill_in_mid_reply(engine: Engine) -> None:
     server = tree(engine)[1]
 
     async def follow() -> None:
-        async for chunk in engine.connect(served("tiny")).stream(user("hello"), Sampling(max_tokens=900)):
+        async for chunk in live(engine, "tiny").stream(user("hello"), Sampling(max_tokens=900)):
             if chunk.text:
                 server.kill()
 
-    with pytest.raises(EngineError, match="does not answer"):
+    with pytest.raises(EngineError, match="an engine that stopped is started again by itself"):
         asyncio.run(follow())
     assert ended([server])
 
@@ -347,14 +353,10 @@ def test_an_app_that_is_killed_takes_its_server_along(shelf: Shelf, tmp_path: Pa
 _APP = """
 import sys, time
 from pathlib import Path
-from typing import Any
 from assistant.serving.embedded import embedded_launch
 from assistant.serving.engine import Engine
-from assistant.serving.room import EngineRoom
-from assistant.settings import Settings
 from trainers.hardware import Compute
 from trainers.models import LocalModel
-from trainers.paths import Paths
 base, compute, log = sys.argv[1:]
 launch = embedded_launch(LocalModel.model_validate_json(base), Compute.model_validate_json(compute))
 engine = Engine(launch, Path(log))
@@ -400,19 +402,3 @@ def wait_until(true: object, seconds: float = 15) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def test_what_vllm_cannot_hold_is_served_by_the_embedded_engine(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("assistant.serving.room.find_spec", lambda name: object())  # as if vLLM were installed
-    paths = Paths(home=tmp_path / "home", cache=tmp_path / "cache")
-    room = EngineRoom(Settings(paths=paths, engine="auto"))
-    monkeypatch.setattr("assistant.serving.room.choose_compute", lambda cache: COMPUTE)
-    try:
-        [model] = room.connect(shelf.local, [served("mine", shelf["dora"])])
-        assert room.running is not None and room.running.launch.engine == "embedded"
-        reply = asyncio.run(complete(model, user("hello"), SHORT))
-        assert reply.text.rstrip("\ufffd") == reference(shelf.base, shelf["dora"])
-    finally:
-        room.stop()

@@ -1,44 +1,165 @@
-"""vLLM, for real: one server with adapters on it, held to the plain libraries' answers.
+"""vLLM, for real: a room with adapters and soft prompts in it, held to the plain libraries' answers.
 
 Runs wherever vLLM is installed. With TUNEWRIGHT_REQUIRE_VLLM=1 it fails, and does not skip, where it is not.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from assistant.serving.engine import Engine
-from assistant.serving.vllm import vllm_launch, vllm_version
-from prompts.chat_model import Sampling
+from assistant.serving.room import EngineRoom
+from assistant.serving.served import Connected, ServedModel
+from assistant.serving.vllm import VllmUse, vllm_launch, vllm_version
+from assistant.settings import Settings
+from prompts.chat_model import Sampling, complete_all
 from prompts.errors import EngineError
-from tests.assistant.serving_kit import COMPUTE, Shelf, ask, ask_at_once, assert_held, follow_both, reference, served
+from tests.assistant.serving_kit import (
+    COMPUTE,
+    SHORT,
+    TEN,
+    Shelf,
+    ask,
+    ask_at_once,
+    assert_held,
+    follow_both,
+    live,
+    reference,
+    served,
+    user,
+)
 from trainers.hardware import Hardware
+from trainers.paths import Paths
 
 MACHINE = Hardware(cpu="tests", cores=2, memory_gb=8)  # of so little memory that the cache takes one GB
-
-
-def launched(shelf: Shelf, log: Path) -> Engine:
-    return Engine(vllm_launch(shelf.local, COMPUTE, MACHINE, rank=8, context=1024), log)
+ADAPTERS = ("lora", "lora2", "lora3")
 
 
 @pytest.fixture(scope="module")
-def engine(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineRoom]:
     if vllm_version() is None:
         if os.environ.get("TUNEWRIGHT_REQUIRE_VLLM") == "1":
             pytest.fail("TUNEWRIGHT_REQUIRE_VLLM=1, but vLLM is not installed")
         pytest.skip("vLLM is not installed")
-    engine = launched(shelf, tmp_path_factory.mktemp("logs") / "vllm.log")
-    engine.start()
-    engine.load(served("lora", shelf["lora"]))
-    yield engine
-    engine.stop()
+    home = tmp_path_factory.mktemp("room")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assistant.serving.room.choose_compute", lambda cache: COMPUTE)
+        patch.setattr("assistant.serving.room.detect", lambda: MACHINE)
+        room = EngineRoom(Settings(paths=Paths(home=home, cache=home / "cache"), engine="vllm"))
+        yield room
+        room.stop()
+
+
+def on_shelf(shelf: Shelf, *kinds: str) -> list[ServedModel]:
+    return [served(kind, None if kind == "tiny" else shelf[kind], shelf.local) for kind in kinds]
+
+
+@pytest.fixture(scope="module")
+def connected(room: EngineRoom, shelf: Shelf) -> dict[str, Connected]:
+    """A base, three adapters and a soft prompt, all to be asked at the same time."""
+    models = on_shelf(shelf, "tiny", *ADAPTERS, "soft")
+    return {who.identity.name: who for who in room.connect(models)}
+
+
+@pytest.fixture(scope="module")
+def engine(room: EngineRoom, connected: dict[str, Connected]) -> Engine:
+    """The server of the adapters."""
+    return next(engine for engine in room.running if "lora" in engine.loaded)
+
+
+@pytest.mark.vllm
+def test_three_adapters_and_a_soft_prompt_at_the_same_time_answer_as_peft_does(
+    room: EngineRoom, connected: dict[str, Connected], shelf: Shelf
+) -> None:
+    async def everybody() -> dict[str, list[str]]:
+        jobs = {
+            name: complete_all(who.model, [user(text) for text in TEN], SHORT, at_once=10)
+            for name, who in connected.items()
+        }
+        replies = await asyncio.gather(*jobs.values())
+        return {name: [one.text.rstrip("\ufffd") for one in said] for name, said in zip(jobs, replies, strict=True)}
+
+    said = asyncio.run(everybody())
+    for name, texts in said.items():
+        adapter = None if name == "tiny" else shelf[name]
+        assert texts == [reference(shelf.base, adapter, text) for text in TEN], name
+    assert len({tuple(texts) for texts in said.values()}) == 5
+    assert len(room.running) == 2, "on a CPU soft prompts have a server of their own"
+
+
+@pytest.mark.vllm
+def test_who_answers_is_proved(room: EngineRoom, connected: dict[str, Connected], shelf: Shelf) -> None:
+    who = {name: one.identity for name, one in connected.items()}
+    assert who["tiny"].digest == "" and who["tiny"].difference is None
+    for name in ADAPTERS:
+        assert (who[name].served_as, who[name].parent) == (name, "tiny")
+    assert (who["soft"].served_as, who["soft"].parent) == ("tiny", "tiny")
+    tuned = [who[name] for name in (*ADAPTERS, "soft")]
+    assert len({one.digest for one in tuned}) == 4
+    assert all(one.difference and one.noise is not None and one.difference > 10 * one.noise for one in tuned)
+    with pytest.raises(EngineError, match="zero answers exactly as its base tiny"):
+        room.connect(on_shelf(shelf, "tiny", "zero"))
+    assert "zero" not in room.served
+
+
+@pytest.mark.vllm
+def test_loading_and_unloading_under_traffic_gives_no_wrong_answer(
+    engine: Engine, connected: dict[str, Connected], shelf: Shelf
+) -> None:
+    expected = {name: reference(shelf.base, None if name == "tiny" else shelf[name]) for name in ("tiny", "lora")}
+    wrong: list[str] = []
+    asked = 0
+    done = threading.Event()
+
+    def traffic() -> None:
+        nonlocal asked
+        while not done.is_set():
+            for name, reply in zip(expected, ask_at_once(engine, [(name, "hello") for name in expected]), strict=True):
+                asked += 1
+                if reply.text.rstrip("\ufffd") != expected[name] or reply.model != name:
+                    wrong.append(f"{name}: {reply}")
+
+    thread = threading.Thread(target=traffic)
+    thread.start()
+    try:
+        for number in range(3):
+            engine.load(served(f"guest{number}", shelf["lora2"]))
+            assert ask(engine, f"guest{number}").text.rstrip("\ufffd") == reference(shelf.base, shelf["lora2"])
+            engine.unload(f"guest{number}")
+    finally:
+        done.set()
+        thread.join()
+    assert asked > 4 and not wrong
+
+
+@pytest.mark.vllm
+def test_an_engine_that_is_killed_in_mid_reply_comes_back_with_its_adapters(engine: Engine, shelf: Shelf) -> None:
+    before, loaded = engine.starts, set(engine.loaded)
+
+    async def follow() -> None:
+        killed = False
+        async for chunk in live(engine, "lora").stream(user("hello"), Sampling(max_tokens=800)):
+            if chunk.text and not killed:
+                engine.kill()
+                killed = True
+
+    with pytest.raises(EngineError, match="an engine that stopped is started again by itself"):
+        asyncio.run(follow())
+    until = time.monotonic() + 300
+    while engine.starts == before and time.monotonic() < until:
+        time.sleep(0.5)
+    engine.start()  # waits until all is loaded again
+    assert engine.starts == before + 1 and set(engine.parents()) == {"tiny", *loaded}
+    assert ask(engine, "lora").text.rstrip("\ufffd") == reference(shelf.base, shelf["lora"])
 
 
 @pytest.mark.vllm
@@ -46,20 +167,6 @@ def test_base_and_tuned_stream_at_the_same_time(engine: Engine) -> None:
     seen = follow_both(engine, "tiny", "lora")
     turns = sum(one != other for one, other in pairwise(seen))
     assert turns > 10, f"the two did not take turns: {seen}"
-
-
-@pytest.mark.vllm
-def test_base_and_adapters_answer_as_the_plain_libraries_do(engine: Engine, shelf: Shelf) -> None:
-    engine.load(served("lora2", shelf["lora2"]))
-    texts = ("hello", "the ticket is about billing and returns", "label this")
-    asked = [(name, text) for text in texts for name in ("tiny", "lora", "lora2")]
-    replies = ask_at_once(engine, asked)
-    expected = [reference(shelf.base, None if name == "tiny" else shelf[name], text) for name, text in asked]
-    assert [reply.text.rstrip("\ufffd") for reply in replies] == expected
-    assert [reply.model for reply in replies] == [name for name, _ in asked]
-    assert len({reply.text for reply in replies}) == len(asked), "two models gave the same answer"
-    assert engine.parents() == {"tiny": None, "lora": "tiny", "lora2": "tiny"}
-    engine.unload("lora2")
 
 
 @pytest.mark.vllm
@@ -133,18 +240,20 @@ def test_a_prompt_that_is_too_long_is_an_error(engine: Engine) -> None:
     ],
 )
 def test_what_vllm_cannot_serve_is_refused_before_it_is_asked(shelf: Shelf, kind: str, words: str) -> None:
-    check = vllm_launch(shelf.local, COMPUTE, MACHINE, rank=8).check
+    check = vllm_launch(shelf.local, COMPUTE, MACHINE, VllmUse(rank=8)).holds.check
     check(shelf["lora"])
     with pytest.raises(EngineError, match=words):
         check(shelf[kind])
 
 
 def test_the_command_line(shelf: Shelf) -> None:
-    launch = vllm_launch(shelf.local, COMPUTE, MACHINE, rank=9, context=100_000)
+    use = VllmUse(rank=9, options=("--tensor-parallel-size", "2"))
+    launch = vllm_launch(shelf.local, COMPUTE, MACHINE, use, context=100_000)
     command = launch.command(1234)
     assert command[command.index("--max-lora-rank") + 1] == "16"
     assert command[command.index("--max-model-len") + 1] == "4096"
     assert command[command.index("--port") + 1] == "1234" and "--enable-lora" in command
+    assert command[-2:] == ["--tensor-parallel-size", "2"] and "--enable-prompt-embeds" not in command
     assert launch.env["VLLM_CPU_KVCACHE_SPACE"] == "1" and launch.title.startswith("vLLM ")
 
 
@@ -156,6 +265,6 @@ def test_stop_leaves_no_process_and_keeps_the_log(engine: Engine) -> None:
     processes = [supervisor, *supervisor.children(recursive=True)]
     assert len(processes) >= 4, "vLLM runs an engine and a worker beside its API server"
     engine.stop()
-    assert not psutil.wait_procs(processes, timeout=15)[1]
+    assert not psutil.wait_procs(processes, timeout=15)[1] and not engine.running
     assert "Application startup complete" in engine.log.read_text("utf-8", errors="replace")
     engine.stop()  # harmless

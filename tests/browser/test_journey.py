@@ -78,7 +78,8 @@ def open_panel(page: Page, name: str) -> None:
 
 
 def selected(page: Page) -> str:
-    return page.locator("#tw-stepper button[role=tab][aria-selected=true]").inner_text()
+    """The stage that is open; tabs within a stage come after it."""
+    return page.locator("#tw-stepper button[role=tab][aria-selected=true]").first.inner_text()
 
 
 def test_the_first_message_becomes_a_task(app: RunningApp, page: Page, tiny_model: Path) -> None:
@@ -181,20 +182,31 @@ def answer(pane: str) -> str:
     return "\n".join(pane.splitlines()[2:-1])
 
 
+def name_themselves(base: str, tuned: str) -> None:
+    """Each pane says whose answer it holds: by the name, the base and the weights that the server gave."""
+    assert base.startswith("A Base\nanswered by tiny · prompt ")
+    of = r"answered by \d{8}-\d{6}-lora-\w+, of tiny · weights \w{12} · prompt "
+    assert re.match(rf"B Tuned\n{of}", tuned), tuned
+
+
 def test_side_by_side_and_a_blind_vote(app: RunningApp, page: Page, home: Path) -> None:
     visit(page, app)
     base, tuned = compare(page, "parcel late courier", 120_000)
-    assert "A: Base" in base and "tiny · prompt" in base
-    assert "B: Tuned" in tuned and re.search(r"\d{8}-\d{6}-lora-\w+ · prompt", tuned)
+    name_themselves(base, tuned)
     assert answer(base) != answer(tuned)
-    page.locator("#blind input").check()
-    first, second = compare(page, "invoice charge", 120_000)
-    assert "Base" not in first + second and "tiny" not in first + second and "lora" not in first + second
-    page.locator("#vote-b").click()
-    expect(page.locator("#pane-a .tw-head")).to_contain_text("prompt")  # revealed
+    page.get_by_role("tab", name="Judge blind").click()
+    page.get_by_text("Judge a message of your own").click()
+    page.locator("#blind-message textarea").fill("invoice charge")
+    page.locator("#blind-ask").click()
+    card = page.locator("#blind-card")
+    expect(card.locator(".tw-bl[data-phase=judge]")).to_be_visible(timeout=120_000)
+    hidden = card.inner_text()
+    assert not any(name in hidden for name in ("Base", "Tuned", "tiny", "lora"))
+    card.get_by_role("button", name="Right is better").click()
+    expect(card).to_contain_text("answered by tiny · prompt")  # revealed
     expect(page.locator("#tw-stepper")).to_contain_text("✓ Compare")
     assert "Compare" in selected(page), "a vote must not throw the person out of the panel"
-    assert len(votes(home)) == 1 and '"blind":true' in votes(home)[0] and '"choice":1' in votes(home)[0]
+    assert len(votes(home)) == 1 and '"blind":true' in votes(home)[0] and '"verdict":"right"' in votes(home)[0]
     assert "libtorch" not in app.maps()  # the whole journey, and the UI process never loaded it
 
 
@@ -214,7 +226,6 @@ def test_after_a_restart_everything_is_there_and_vllm_serves(
         expect(page.locator("#chat")).to_contain_text("Training is finished.")
         base, tuned = compare(page, "parcel late courier", 600_000)
         expect(page.locator("#tw-status")).to_contain_text("vLLM 0.")
-        assert "A: Base" in base and "tiny · prompt" in base
-        assert "B: Tuned" in tuned and re.search(r"\d{8}-\d{6}-lora-\w+ · prompt", tuned)
+        name_themselves(base, tuned)
         assert answer(base) != answer(tuned)
         assert "libtorch" not in again.maps()

@@ -19,7 +19,7 @@ from trainers.data import normal
 from trainers.jobs import cancel, create_run, find_run, list_runs, start, status
 from trainers.paths import Paths, require_free_space
 from trainers.plan import DataPlan, TrainingPlan
-from trainers.splits import SPLITS
+from trainers.splits import SPLITS, Shares, Splits
 from trainers.status import RunFolder
 
 Plans = Callable[..., TrainingPlan]
@@ -206,6 +206,23 @@ def test_a_separate_test_file_is_used_whole_and_kept_out_of_the_rest(
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 30, "dev": 7, "test": 10, "arena": 3}
     held = {normal(example.input) for example in splits["test"]}
     assert not held & {normal(e.input) for name in ("train", "dev", "arena") for e in splits[name]}
+
+
+def test_a_run_can_be_measured_on_the_rows_of_another_but_for_those_it_trains_on(
+    tiny_plan: Plans, paths: Paths, tmp_path: Path
+) -> None:
+    plan = tiny_plan()
+    first = create_run(plan, paths)
+    test, arena = first.split("test"), first.split("arena")
+    held_out = Splits(train=first.split("train"), test=test, arena=arena)
+    new = tmp_path / "new.csv"
+    new.write_text(f"text,label\n{test[3].input.upper()},billing\n{arena[0].input},returns\nquite another,billing\n")
+    shares = Shares(train=1.0, dev=0.0, test=0.0, arena=0.0)
+    data = plan.data.model_copy(update={"path": new, "shares": shares})
+    run = create_run(plan.model_copy(update={"data": data}), paths, held_out=held_out)
+    assert len(run.split("train")) == 3 and run.split("dev") == ()
+    assert run.split("test") == (*test[:3], *test[4:])
+    assert run.split("arena") == arena[1:]
 
 
 def test_data_that_leaves_nothing_to_train_on_is_refused(tiny_plan: Plans, paths: Paths, tmp_path: Path) -> None:

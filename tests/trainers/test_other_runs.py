@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assistant.serving.embedded_server import Server
+from assistant.serving.embedded_lanes import Server
 from prompts.errors import DataError, PlanError
 from prompts.versions import PromptVersion
 from tests.trainers.runs import Started, wait_until_ended

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from assistant.serving.embedded_server import Server
+from assistant.serving.embedded_lanes import Server
 from prompts.chat_model import Sampling
 from prompts.versions import PromptVersion
 from trainers.building import build_trainer
@@ -284,4 +284,5 @@ def test_the_base_is_asked_without_adapters_by_name(tiny_plan: Plans, paths: Pat
 def test_every_strategy_says_how_it_is_served() -> None:
     for strategy in [*LORA, *SOFT, *FULL]:
         assert strategy.serving.told
-        assert strategy.serving.vllm == (strategy.form == "adapter" and strategy in LORA and not strategy.use_dora)
+        takes = not strategy.use_dora if strategy in LORA else not isinstance(strategy, PrefixTuningStrategy)
+        assert strategy.serving.vllm == takes

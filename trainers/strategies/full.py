@@ -41,7 +41,9 @@ class FullStrategy(Strategy):
     @property
     def serving(self) -> Serving:
         return Serving(
-            vllm=False, told="as a model of its own, by the embedded engine; it takes the base's memory again"
+            vllm=True,
+            told="as a model of its own: by a second vLLM where memory allows, else by the embedded engine; either "
+            "takes the base's memory again",
         )
 
     @property

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from prompts.errors import EngineError
-from trainers.adapters import check_fits, read_config
+from trainers.adapters import SOFT_PROMPTS, check_fits, read_config
 from trainers.hardware import Compute
 from trainers.shapes import BaseShape
-from trainers.strategies.strategy import AS_LORA, Serving, Strategy, refuse
+from trainers.strategies.strategy import AS_LORA, AS_SOFT_PROMPT, Serving, Strategy, refuse
 
 
 class ImportedStrategy(Strategy):
@@ -33,6 +33,8 @@ class ImportedStrategy(Strategy):
             config = {}
         if config.get("peft_type") == "LORA" and not config.get("use_dora"):
             return AS_LORA
+        if config.get("peft_type") in SOFT_PROMPTS:
+            return AS_SOFT_PROMPT
         return Serving(vllm=False, told="by the embedded engine")
 
     def check(self, base: BaseShape, compute: Compute) -> None:

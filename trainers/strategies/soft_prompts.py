@@ -12,7 +12,7 @@ from pydantic import Field
 from prompts.errors import PlanError
 from trainers.hardware import Compute
 from trainers.shapes import BaseShape
-from trainers.strategies.strategy import Serving, Start, Strategy, refuse
+from trainers.strategies.strategy import AS_SOFT_PROMPT, Serving, Start, Strategy, refuse
 
 FromPrompt = Literal["prompt", "random"]
 _FEWEST_FREE = 64  # tokens that a chat needs beside the virtual ones
@@ -32,8 +32,7 @@ class SoftPrompt(Strategy):
 
     @property
     def serving(self) -> Serving:
-        told = "by the embedded engine; vLLM takes a soft prompt as prompt embeddings, and no adapter of this kind"
-        return Serving(vllm=False, told=told)
+        return AS_SOFT_PROMPT
 
     def check(self, base: BaseShape, compute: Compute) -> None:
         limit = base.config.get("max_position_embeddings")

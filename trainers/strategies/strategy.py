@@ -36,6 +36,11 @@ class Serving(BaseModel):
 AS_LORA = Serving(
     vllm=True, told="as a LoRA adapter beside the base: vLLM loads it while it runs, the embedded engine too"
 )
+AS_SOFT_PROMPT = Serving(
+    vllm=True,
+    told="as a soft prompt sent with each request: by vLLM, on a CPU in a second one beside that of the adapters, or "
+    "by the embedded engine",
+)
 
 
 @dataclass(frozen=True)

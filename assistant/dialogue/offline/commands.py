@@ -23,7 +23,7 @@ _COMMAND_WORDS, _SHORT_WORDS = 15, 6
 ALONE: frozenset[Act] = frozenset(
     {
         "help", "why", "back", "restart", "skip", "sample", "cancel", "confirm", "profile", "improve", "critique",
-        "accept", "dismiss", "versions", "restore", "choose", "keep", "resume",
+        "accept", "dismiss", "versions", "restore", "choose", "keep", "resume", "votes", "round", "confirm_round",
     }
 )  # fmt: skip
 # Words of these stand in descriptions too ("compare", "report"): a long first message means something else by them.

@@ -1,0 +1,94 @@
+"""`tunewright serve`: runs behind one OpenAI-compatible address, without the app.
+
+Owns the server's life: engines first, then the address, and everything ended together. Refuses to know what engines
+there are (that is `serving`).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from assistant.hosts import require_free
+from assistant.serving.gateway import gateway, usage
+from assistant.serving.room import EngineRoom
+from assistant.serving.served import ServedModel
+from assistant.settings import Settings
+from prompts.errors import RunError
+from trainers import jobs
+from trainers.models import resolve
+from trainers.status import RunFolder
+
+Say = Callable[[str], None]
+_PACE_SECONDS = 5.0
+
+
+def serve(runs: Sequence[str], settings: Settings, port: int, say: Say) -> None:
+    """Serve runs and their base models until the process is told to end.
+
+    `say` gets what goes on, and a line for curl and one for Python a model. Raises a `TunewrightError` where a run has
+    no result, an engine cannot start, or the port is taken.
+    """
+    require_free(port)
+    models = served_runs(runs, settings)
+    room = EngineRoom(settings)
+
+    def on_terminate(signum: int, frame: FrameType | None) -> None:
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, on_terminate)  # so that the engines end too
+    try:
+        for seat in room.plan(models):
+            say(f"starts {seat.told}")
+        for connected in room.connect(models, _now_and_then(say)):
+            say(f"{connected.identity.name}: {connected.identity.told}")
+        url = f"http://127.0.0.1:{port}/v1"
+        for model in models:
+            curl, python = usage(url, model)
+            say(f"\n# {model.name}\n{curl}\n\n{python}")
+        say(f"\nServing on {url}. Ctrl-C ends it, with all engines.")
+        app = FastAPI(title="Tunewright")
+        app.include_router(gateway("/v1", lambda: room.served, room.find))
+        uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    finally:
+        room.stop()
+
+
+def _now_and_then(say: Say) -> Say:
+    """Progress that changes several times a second, every few seconds."""
+    last = -_PACE_SECONDS
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PACE_SECONDS:
+            last = time.monotonic()
+            say(text)
+
+    return tell
+
+
+def served_runs(runs: Sequence[str], settings: Settings) -> list[ServedModel]:
+    """The base models of these runs, each once, and what the runs made. Raises `RunError` for one without a result."""
+    bases: dict[str, ServedModel] = {}
+    tuned = []
+    for run in (jobs.find_run(name, settings.paths) for name in runs):
+        plan = run.plan()
+        base = resolve(plan.base_model, settings.paths, trust_remote_code=plan.trust_remote_code)
+        bases.setdefault(base.name, ServedModel(name=base.name, base=base, prompt=plan.prompt))
+        if run.artefact:
+            tuned.append(ServedModel(name=run.id, base=base, artefact=run.artefact, prompt=run.result_prompt()))
+        elif not run.has_result:
+            raise _without_result(run)
+    return [*bases.values(), *tuned]
+
+
+def _without_result(run: RunFolder) -> RunError:
+    return RunError(
+        f"{run.name} has nothing to serve; it is {jobs.status(run).state}.", hint="Choose one that is done."
+    )
