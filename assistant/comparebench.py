@@ -46,11 +46,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Findings:
-    """What the votes of a project say: each two arms that met, all of them, and those who voted."""
+    """What the votes of a project say: each two arms that met, all of them, and each who voted."""
 
     tallies: tuple[Tally, ...]
     strengths: tuple[Strength, ...]
-    bias: Share
+    leanings: tuple[tuple[str, Share], ...]
     agreement: Agreement | None
 
 
@@ -253,18 +253,27 @@ class CompareBench(VoteBench):
 
     def findings(self, project: Project) -> Findings:
         """What the blind votes say; those on an answer that gave its model away are left out."""
-        votes = [vote for vote in self.votes(project) if vote.blind and not vote.flagged]
+        votes = self._counted(project)
+        voters = dict.fromkeys(vote.voter for vote in votes)
+        return Findings(
+            tallies=self.tallies(project),
+            strengths=tuple(strengths(votes)),
+            leanings=tuple((voter, side_bias([v for v in votes if v.voter == voter])) for voter in voters),
+            agreement=agreement(votes),
+        )
+
+    def tallies(self, project: Project) -> tuple[Tally, ...]:
+        """The verdict on each two that met. Cheap: it is asked after every vote."""
+        votes = self._counted(project)
         # A base stands first, as what the others are held against.
         answers = sorted((answer for vote in votes for answer in vote.answers), key=lambda answer: bool(answer.digest))
         arms = list(dict.fromkeys(answer.arm for answer in answers))
         met = {frozenset(answer.arm for answer in vote.answers) for vote in votes}
-        pairs = [pair for pair in itertools.combinations(arms, 2) if frozenset(pair) in met]
-        return Findings(
-            tallies=tuple(tally(votes, *pair) for pair in pairs),
-            strengths=tuple(strengths(votes)),
-            bias=side_bias(votes),
-            agreement=agreement(votes),
-        )
+        pairs = (pair for pair in itertools.combinations(arms, 2) if frozenset(pair) in met)
+        return tuple(tally(votes, *pair) for pair in pairs)
+
+    def _counted(self, project: Project) -> list[Vote]:
+        return [vote for vote in self.votes(project) if vote.blind and not vote.flagged]
 
     # Beside a training
 

@@ -22,11 +22,11 @@ class VoteActs:
     def tell(self, id: str) -> Answer:
         """What the votes say so far."""
         project = self._pipeline.go_to(id, "Compare")
-        found = self._pipeline.findings(project)
-        if not found.tallies:
+        tallies = self._pipeline.tallies(project)
+        if not tallies:
             return "Nobody has voted yet. Judge answers blind in **Compare**.", ("Compare side by side",)
         pairs = len(self._pipeline.pairs(project))
-        told = " ".join(tally.told for tally in found.tallies)
+        told = " ".join(tally.told for tally in tallies)
         return f"{told}\n\nThe votes make {pairs} pairs to learn from.", ("Train on the votes",) if pairs else ()
 
     def ask_round(self, id: str) -> Answer:

@@ -7,7 +7,7 @@ to word what votes mean (`statistics`) and to keep them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -125,7 +125,7 @@ class BlindPanel:
         """What the votes say so far: a sentence for two; of more, what is decided."""
         if not self._desk.pipeline.votes(project):
             return []
-        tallies = self._desk.pipeline.findings(project).tallies
+        tallies = self._desk.pipeline.tallies(project)
         if len(tallies) == 1:
             return [("info" if tallies[0].sequential.better is None else "good", tallies[0].told)]
         decided = [one.told for one in tallies if one.sequential.better is not None]
@@ -214,9 +214,10 @@ class BlindPanel:
             if not message.strip():
                 raise RunError("There is no message to send.", hint="Write one.")
             pair, sampling = two_of(pipeline.chosen(project)), Sampling()
-            async for state in live(pipeline, project, pair, message, sampling):
-                panes = state.panes
-                yield [replace(page, live=True), coming(message, panes, state.waiting), ""]
+            async with aclosing(live(pipeline, project, pair, message, sampling)) as asked:
+                async for state in asked:
+                    panes = state.panes
+                    yield [replace(page, live=True), coming(message, panes, state.waiting), ""]
             left, right = (pane.answer() for pane in panes)
             if any(pane.error for pane in panes):
                 raise RunError("One of the two did not answer.", hint="Send it again, or look at it in Talk.")

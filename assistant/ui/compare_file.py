@@ -22,7 +22,7 @@ from assistant.ui.panel import Desk, guarded
 from prompts.errors import DataError
 from trainers.reading import SUFFIXES
 
-_WIDTHS = {"row": "56px", "differ": "76px", "input": "186px", "expected": "90px", "score": "62px"}
+_WIDTHS = {"row": "56px", "differ": "76px", "input": "180px", "expected": "100px", "score": "62px"}
 _SHOWN = 2000  # rows; the downloads have all
 _WHAT = "Every row goes through all who are compared. Where the file has an answer column, each is scored by it."
 
@@ -122,7 +122,7 @@ def _tiles(table: BatchTable) -> str:
     )
     scored = [_bar(arm.title, arm) for arm in table.arms if arm.score]
     missing = [("warning", f"{table.missing:,} rows were not asked before it was stopped.")] if table.missing else []
-    title = f'<div class="tw-words tw-title"><b>{table.metric}</b></div>' if scored else ""
+    title = html.heading(table.metric) if scored else ""
     cut = [("info", f"The table shows {_SHOWN:,} of {len(table.rows):,} rows.")] if len(table.rows) > _SHOWN else []
     return html.notes(missing) + title + (html.intervals(scored) if scored else "") + cards + html.notes(cut)
 

@@ -6,9 +6,9 @@ Owns waiting without blocking the page, and a stop that keeps what was said. Ref
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from assistant.arena.asking import Arm, Pane, Talk, ask_all
@@ -23,11 +23,10 @@ _TELL = 0.5  # seconds between two looks at an engine that starts
 
 @dataclass(frozen=True)
 class Live:
-    """Where it stands: `waiting` says what goes on before anybody can answer. After a stop the panes are done."""
+    """Where it stands: `waiting` says what goes on before anybody can answer."""
 
     panes: tuple[Pane, ...] = ()
     waiting: str = ""
-    stopped: bool = False
 
 
 async def live(
@@ -38,13 +37,15 @@ async def live(
     sampling: Sampling,
     earlier: Callable[[Sequence[Arm]], Sequence[Talk]] = lambda arms: (),
     stopped: Callable[[], bool] = lambda: False,
-) -> AsyncIterator[Live]:
-    """Ask these contenders. `earlier` gives what was said before, for each arm. Raises `TunewrightError`."""
+) -> AsyncGenerator[Live, None]:
+    """Ask these contenders; it ends early where it is stopped. `earlier` gives what was said before, for each arm.
+
+    Close it where the page may go meanwhile. Raises `TunewrightError`.
+    """
     starting = asyncio.create_task(asyncio.to_thread(pipeline.arms, project, contenders=contenders))
     starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be there to hear of it
     while not starting.done():
         if stopped():
-            yield Live(stopped=True)
             return
         yield Live(waiting=pipeline.engines.progress or "Getting the engine ready")
         await asyncio.wait([starting], timeout=_TELL)
@@ -55,7 +56,6 @@ async def live(
         while not all(pane.done for pane in panes):
             heard = await _next(asked, stopped)
             if heard is None:
-                yield Live(tuple(pane if pane.done else replace(pane, done=True) for pane in panes), stopped=True)
                 return
             panes = tuple(heard)
             yield Live(panes)

@@ -6,7 +6,7 @@ Owns what a pane shows. Refuses to ask and to keep anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from assistant.arena.asking import Pane
@@ -30,6 +30,11 @@ class Turn:
     @property
     def done(self) -> bool:
         return all(pane.done for pane in self.panes)
+
+    def ended(self) -> Turn:
+        """The same as it stays: those that had not ended were stopped."""
+        cut = frozenset(n for n, pane in enumerate(self.panes) if not pane.done)
+        return Turn(self.message, tuple(replace(pane, done=True) for pane in self.panes), cut)
 
 
 def turn(shown: Turn, *, last: bool = False) -> str:

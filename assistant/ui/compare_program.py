@@ -34,7 +34,7 @@ class ProgramPanel:
         self._parts: list[Any] = []
         for number in range(MOST_ARMS):
             with gr.Column(visible=False, elem_id=f"program-{number}", elem_classes="tw-program") as column:
-                title = gr.Markdown()
+                title = gr.HTML()
                 curl = gr.Code(
                     language="shell", label="curl", lines=1, interactive=False, wrap_lines=True, buttons=["copy"],
                     show_line_numbers=False,
@@ -60,11 +60,16 @@ class ProgramPanel:
         hidden = [gr.update(visible=False), "", "", ""]
         if project.data is None:
             return [html.empty(NOBODY), *hidden * MOST_ARMS]
+        if pipeline.settings.users_file:  # who has to log in must not be passed by
+            told = (
+                "Where people log in, the app has no address for programs. On the command line: tunewright serve RUN."
+            )
+            return [html.empty(told), *hidden * MOST_ARMS]
         address = f"{str(request.request.base_url).rstrip('/')}/v1"
         lines, served = pipeline.usage(project, address), pipeline.engines.served
         parts: list[Any] = []
         for title, curl, python in lines:
-            parts += [gr.update(visible=True), f"#### {title}", curl, python]
+            parts += [gr.update(visible=True), html.heading(title), curl, python]
         return [_head(address, bool(served)), *parts, *hidden * (MOST_ARMS - len(lines))]
 
 

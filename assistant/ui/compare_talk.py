@@ -6,6 +6,7 @@ Owns each project's conversation, until the app ends, and what can be done with 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,21 +130,19 @@ class TalkPanel:
         thread.turns = [*(kept[: len(kept) - again] if goes_on else ()), Turn(message, ())]
         try:
             yield [_past(thread), waiting(message, titles, "…"), ""]
-            asking = live(pipeline, project, chosen, message, sampling_now, thread.earlier, lambda: thread.stopped)
-            async for state in asking:
-                if state.waiting:
-                    yield [gr.skip(), waiting(message, titles, state.waiting), gr.skip()]
-                elif state.panes:
-                    thread.turns[-1] = _heard(thread.turns[-1], message, state.panes, stopped=state.stopped)
-                    yield [gr.skip(), turn(thread.turns[-1], last=True), gr.skip()]
+            asked = live(pipeline, project, chosen, message, sampling_now, thread.earlier, lambda: thread.stopped)
+            async with aclosing(asked):
+                async for state in asked:
+                    thread.turns[-1] = Turn(message, state.panes)
+                    now = turn(thread.turns[-1], last=True) if state.panes else waiting(message, titles, state.waiting)
+                    yield [gr.skip(), now, gr.skip()]
         except TunewrightError as error:
             failed = error
         finally:
-            if not thread.turns[-1].panes:  # nobody came to answer
-                thread.turns = kept
+            last = thread.turns.pop()  # also where the page has gone
+            thread.turns = [*thread.turns, last.ended()] if last.panes else kept
             thread.busy, thread.version = False, thread.version + 1
-        if thread.turns is kept:
-            yield [*_drawn(thread), message]
+        yield [*_drawn(thread), gr.skip() if last.panes else message]
         if failed:
             raise failed
 
@@ -200,12 +199,6 @@ async def _told(drawn: AsyncIterator[list[Any]]) -> AsyncIterator[list[Any]]:
             yield values
     except TunewrightError as error:
         raise gr.Error(str(error), title="That did not work", duration=15, print_exception=False) from error
-
-
-def _heard(before: Turn, message: str, panes: Sequence[Any], *, stopped: bool) -> Turn:
-    """The turn with what has come; who had not ended when it was stopped is marked."""
-    cut = frozenset(n for n, pane in enumerate(before.panes) if not pane.done) if stopped else frozenset()
-    return Turn(message, tuple(panes), cut)
 
 
 def _past(thread: _Thread) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from assistant.arena.pairs import Pair
 from assistant.arena.statistics import Strength, Tally
+from assistant.arena.voters import Share
 from assistant.comparebench import Findings
 from assistant.project import Project
 from assistant.ui import html
@@ -32,7 +33,8 @@ _LOOK = (
     "sentence above may be looked at after every vote."
 )
 _LEANS = 0.05
-_WIDTHS = ["136px", "190px", "76px", "110px", "76px", "140px", "110px", "110px", "66px"]
+_WIDTHS = ["150px", "190px", "76px", "110px", "76px", "140px", "110px", "110px", "66px"]
+_PAIR_WIDTHS = ["250px", "200px", "200px", "100px", "66px"]
 TITLE = "What the votes say"
 _HOW = {"vote": "a vote", "edit": "an answer that was written"}
 
@@ -50,12 +52,16 @@ class VotesPanel:
         with gr.Accordion(
             "The votes, the latest first", open=False, visible=False, elem_id="votes-list"
         ) as self._listed:
-            self._table = gr.Dataframe(interactive=False, wrap=True, max_height=360, show_search="search")
+            self._table = gr.Dataframe(
+                interactive=False, wrap=True, max_height=360, show_search="search", elem_id="votes-table"
+            )
         with gr.Accordion(
             "What can be learned from them", open=False, visible=False, elem_id="votes-pairs"
         ) as self._paired:
             self._no_pairs = gr.HTML()
-            self._pairs = gr.Dataframe(interactive=False, wrap=True, max_height=360, show_search="search")
+            self._pairs = gr.Dataframe(
+                interactive=False, wrap=True, max_height=360, show_search="search", elem_id="votes-pairs-table"
+            )
             self._export = gr.DownloadButton("Download the pairs for TRL", size="sm", elem_id="votes-export")
         with gr.Accordion("The next round of training", open=True, visible=False, elem_id="votes-round") as self._next:
             self._told = gr.HTML(elem_id="votes-told")
@@ -109,7 +115,7 @@ class VotesPanel:
             gr.update(value=_vote_frame(votes), column_widths=_WIDTHS),
             gr.update(visible=True, label=f"{label} be learned from"),
             "" if pairs else html.empty(_NO_PAIRS),
-            gr.update(value=_pair_frame(pairs), visible=bool(pairs)),
+            gr.update(value=_pair_frame(pairs), column_widths=_PAIR_WIDTHS, visible=bool(pairs)),
             self._file(project) if pairs else gr.update(visible=False),
         ]
 
@@ -150,9 +156,13 @@ def _found(found: Findings, votes: Sequence[Vote]) -> str:
     figures = _one_pair(found.tallies[0]) if len(found.tallies) == 1 else _pairs_table(found.tallies)
     bars = html.intervals([bar for one in found.tallies if (bar := _bar(one))])
     strong = _strengths(found.strengths) if len(found.strengths) > 2 else ""
-    leaning = ("warning" if found.bias.p_value < _LEANS else "info", found.bias.told)
-    voters = [leaning, *([("info", found.agreement.told)] if found.agreement else [])]
+    voters = [_leaning(voter, share, alone=len(found.leanings) == 1) for voter, share in found.leanings]
+    voters += [("info", found.agreement.told)] if found.agreement else []
     return verdicts + figures + bars + html.aside([("", _LOOK)]) + strong + html.notes([*voters, *_doubts(votes)])
+
+
+def _leaning(voter: str, share: Share, *, alone: bool) -> tuple[str, str]:
+    return "warning" if share.p_value < _LEANS else "info", share.told if alone else f"{voter}: {share.told}"
 
 
 def _bar(one: Tally) -> tuple[str, float, float, float, str] | None:
@@ -173,7 +183,7 @@ def _pairs_table(tallies: Sequence[Tally]) -> str:
 
 
 def _strengths(found: Sequence[Strength]) -> str:
-    title = '<div class="tw-words tw-title"><b>Chance to win a round against the others</b></div>'
+    title = html.heading("Chance to win a round against the others")
     several = len({one.group for one in found}) > 1
     rows = [
         (
@@ -192,21 +202,11 @@ def _strengths(found: Sequence[Strength]) -> str:
 def _doubts(votes: Sequence[Vote]) -> list[tuple[str, str]]:
     """What a reader should know of the votes that went into this."""
     named, flagged = sum(not vote.blind for vote in votes), sum(bool(vote.flagged) for vote in votes)
-    told = []
+    told, of = [], f"of {len(votes):,} votes"
     if named:
-        told.append(
-            (
-                "warning",
-                f"{named:,} of {len(votes):,} votes were given with the names on the screen; they do not count.",
-            )
-        )
+        told.append(("warning", f"{named:,} {of} were given with the names on the screen; they do not count here."))
     if flagged:
-        told.append(
-            (
-                "warning",
-                f"In {flagged:,} of {len(votes):,} votes an answer said itself which model it is; they do not count.",
-            )
-        )
+        told.append(("warning", f"In {flagged:,} {of} an answer said which model it is; they do not count here."))
     return told
 
 

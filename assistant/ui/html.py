@@ -41,6 +41,11 @@ def _card(letter: str, title: str, badge: str, facts: Sequence[tuple[str, str]],
     return f'<div class="tw-fold"><div class="tw-head">{head}</div>{body}</div>'
 
 
+def heading(text: str) -> str:
+    """A title over what follows."""
+    return f'<div class="tw-words tw-title"><b>{escape(text)}</b></div>'
+
+
 def aside(rows: Iterable[tuple[str, str]]) -> str:
     """Quiet lines of a name and what is said of it; what is empty is left out."""
     lines = "".join(f"<div><b>{escape(name)}</b> {escape(told)}</div>" for name, told in rows if told)

@@ -183,7 +183,10 @@ def test_rounds_are_judged_until_none_is_left_and_the_votes_say_it(pipeline: Pip
     [pair] = found.tallies
     assert {pair.first_wins, pair.second_wins} == {0, len(drawn)} and pair.ties == 0
     assert [strength.n for strength in found.strengths] == [len(drawn)] * 2
-    assert found.agreement is None and found.bias.n == len(drawn)
+    [(voter, leaning)] = found.leanings
+    assert found.agreement is None and (voter, leaning.n) == ("Ann", len(drawn))
+    pipeline.judge(done.id, drawn[0], "left", voter="Bob", blind=False)
+    assert pipeline.findings(project) == found, "who saw the names does not count"
 
 
 def test_nothing_was_voted_and_nothing_is_said(pipeline: Pipeline, project: Project) -> None:

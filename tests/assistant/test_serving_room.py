@@ -10,13 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
@@ -24,6 +29,7 @@ from assistant.hosting import serve
 from assistant.serving.attached import Attached
 from assistant.serving.endpoint import Endpoint, Holds
 from assistant.serving.gateway import gateway, usage
+from assistant.serving.openai_model import OpenAIModel
 from assistant.serving.proof import digest, distance, identify
 from assistant.serving.room import EngineRoom
 from assistant.serving.served import ServedModel
@@ -172,6 +178,54 @@ def test_the_address_lists_and_answers(client: TestClient, shelf: Shelf) -> None
 def test_the_address_says_what_is_wrong(client: TestClient, body: bytes, code: int, words: str) -> None:
     answer = client.post("/v1/chat/completions", content=body)
     assert answer.status_code == code and words in answer.text
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The URL of a server for an app, on a real socket."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert wait_until(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def in_front_of(url: str) -> FastAPI:
+    app = FastAPI()
+    app.include_router(gateway("/v1", dict, lambda name: OpenAIModel(name=name, url=url)))
+    return app
+
+
+def test_a_client_that_leaves_in_mid_stream_ends_the_reply_behind_the_address() -> None:
+    behind, gone = FastAPI(), threading.Event()
+
+    @behind.post("/v1/chat/completions")
+    async def endless() -> StreamingResponse:
+        async def words() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield 'data: {"model": "m"}\n\n'
+                    await asyncio.sleep(0.05)
+            finally:
+                gone.set()
+
+        return StreamingResponse(words(), media_type="text/event-stream")
+
+    with listening(behind) as engine, listening(in_front_of(engine)) as url:
+        body = {"model": "m", "messages": [], "stream": True}
+        with httpx.stream("POST", f"{url}/chat/completions", json=body, trust_env=False) as reply:
+            assert next(reply.iter_lines()).startswith("data: ")
+            assert not gone.is_set()
+        assert gone.wait(10)
+
+
+def test_an_engine_that_is_away_is_an_answer_too() -> None:
+    answer = TestClient(in_front_of("http://127.0.0.1:9/v1")).post("/v1/chat/completions", json={"model": "m"})
+    assert answer.status_code == 503 and "started again by itself" in answer.json()["error"]["message"]
 
 
 def test_the_lines_to_copy_run_as_they_are(room: EngineRoom, shelf: Shelf, tmp_path: Path) -> None:

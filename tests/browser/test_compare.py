@@ -20,18 +20,23 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from assistant.arena.asking import Arm, Pane
 from assistant.pipeline import Pipeline
 from assistant.settings import Settings
+from assistant.ui.compare_panes import Turn, turn
 from assistant.votes import Vote
 from assistant.workbench import NEW_PROJECT
+from prompts.versions import PromptVersion
 from tests.browser.conftest import RunningApp, running_app
 from tests.browser.test_journey import open_panel, selected, visit
+from tests.fakes import ScriptedModel
 from tests.trainers.checked import write_made_up_tickets
 from tests.trainers.runs import wait_until_ended
 from trainers.paths import Paths
 
 _LONG = 240_000
 _NAMES = ("Base", "Tuned", "tiny", "lora", "prompt")
+EVIL = "where is my <b>kettle</b>?</textarea><img src=x onerror=\"document.title='owned'\">"
 _KEYS = {"1": "left", "ArrowLeft": "left", "2": "right", "ArrowRight": "right", "3": "tie", "4": "both bad"}
 
 
@@ -142,6 +147,14 @@ def test_a_conversation_is_edited_and_asked_again(app: RunningApp, page: Page) -
     expect(page.locator("#compare-past .tw-turn")).to_have_count(0)
     for pane in ("#pane-a", "#pane-b"):
         expect(page.locator(f"{pane} .tw-answer")).to_have_text(re.compile("^(yes|no)$"))
+
+
+def test_an_answer_under_another_name_is_not_to_be_trusted() -> None:
+    arm = Arm("Tuned", ScriptedModel(name="mine"), PromptVersion())
+    assert "mine was asked, and &lt;other&gt; answered" in turn(
+        Turn("x", (Pane(arm, text="y", model="<other>", done=True),))
+    )
+    assert "was asked" not in turn(Turn("x", (Pane(arm, text="y", model="mine", done=True),)))
 
 
 def test_a_stop_keeps_what_was_said(app: RunningApp, page: Page) -> None:
@@ -299,9 +312,9 @@ def test_a_vote_with_names_and_a_message_of_ones_own(app: RunningApp, page: Page
     compare(page, app, "Judge blind")
     expect(phase(page, "judge")).to_be_visible()
     page.get_by_text("Judge a message of your own").click()
-    page.locator("#blind-message textarea").fill("where is my kettle")
+    page.locator("#blind-message textarea").fill(EVIL)
     page.locator("#blind-message textarea").press("Enter")
-    expect(page.locator(".tw-bl .tw-asked")).to_have_text("where is my kettle")
+    expect(page.locator(".tw-bl .tw-asked")).to_have_text(EVIL)
     expect(phase(page, "judge")).to_be_visible(timeout=_LONG)
     page.locator("#blind-names input").check()
     expect(page.locator(".tw-bl .tw-panes")).to_contain_text("answered by tiny")
@@ -317,12 +330,13 @@ def test_a_vote_with_names_and_a_message_of_ones_own(app: RunningApp, page: Page
     # What another has judged is there for a second opinion.
     page.locator("#blind-names input").uncheck()
     page.locator("#blind-second input").check()
-    expect(page.locator(".tw-bl .tw-asked")).not_to_have_text("where is my kettle")
+    expect(page.locator(".tw-bl .tw-asked")).not_to_have_text(EVIL)
     judge(page, "3")
     last = votes(app)[-1]
     assert last.voter == "Ann" and last.round in {vote.round for vote in votes(app)[:10]} and last.blind
     page.keyboard.press("u")
     expect(phase(page, "judge")).to_be_visible()
+    assert page.title() == "Tunewright"
 
 
 # Whole file
