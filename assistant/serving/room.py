@@ -106,7 +106,8 @@ class EngineRoom:
                 for seat in seats:
                     at = self._ready(seat, self._teller(on_progress))
                     for model in seat.models:
-                        at.load(model)
+                        if seat.mode != "whole":  # it is what that server was started on
+                            at.load(model)
                         self._served[model.name] = (model, at)
                 self._teller(on_progress)("Checking who answers")
                 return [self._connected(model) for model in models]

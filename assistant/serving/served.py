@@ -85,7 +85,10 @@ class Identity(BaseModel):
         if not self.digest:
             return f"the untouched base, on {self.engine}"
         apart = f", apart from the base by {self.difference:.2g} {self.measured}" if self.difference is not None else ""
-        return f"weights {self.digest} on {self.parent or 'no other model'}{apart}, on {self.engine}"
+        what = (
+            f"weights {self.digest} on {self.parent}" if self.parent else f"a model of its own, weights {self.digest}"
+        )
+        return f"{what}{apart}, on {self.engine}"
 
 
 @dataclass(frozen=True)

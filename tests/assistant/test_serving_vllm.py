@@ -112,6 +112,25 @@ def test_who_answers_is_proved(room: EngineRoom, connected: dict[str, Connected]
 
 
 @pytest.mark.vllm
+def test_whole_models_and_what_vllm_refuses_stand_beside_it(room: EngineRoom, engine: Engine, shelf: Shelf) -> None:
+    kinds = ("tiny", "lora", "dora", "full")
+    found = room.connect(on_shelf(shelf, *kinds))
+    for kind, one in zip(kinds, found, strict=True):
+        replies = asyncio.run(complete_all(one.model, [user(text) for text in TEN[:3]], SHORT))
+        adapter = None if kind == "tiny" else shelf[kind]
+        assert [reply.text.rstrip("\ufffd") for reply in replies] == [
+            reference(shelf.base, adapter, text) for text in TEN[:3]
+        ], kind
+    who = {one.identity.name: one.identity for one in found}
+    assert who["dora"].engine.startswith("the embedded engine") and who["full"].engine.startswith("vLLM")
+    assert who["full"].parent == "" and (who["full"].difference or 0) > 1e-4
+    others = [other for other in room.running if other is not engine]
+    assert {"full", "tiny"} == {other.holds.base_name for other in others}
+    for other in others:  # the next tests ask the server of the adapters alone
+        other.stop()
+
+
+@pytest.mark.vllm
 def test_loading_and_unloading_under_traffic_gives_no_wrong_answer(
     engine: Engine, connected: dict[str, Connected], shelf: Shelf
 ) -> None:
