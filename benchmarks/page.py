@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ import httpx
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
+from assistant.arena.asking import Arm, ask_all
 from assistant.comparebench import BASE, FEW_SHOT
 from assistant.pipeline import Pipeline
 from assistant.settings import settings_from_environment
 from benchmarks.startup import free_port
-from prompts.chat_model import Message
+from prompts.chat_model import Message, Sampling
 
 _CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -89,6 +91,43 @@ async def straight(url: str, model: str, chats: Sequence[Sequence[Message]], tok
 
         found = await asyncio.gather(*(one(chat) for chat in chats))
     return max(first for first, *_ in found), max(end for _, end, _ in found), sum(made for *_, made in found)
+
+
+async def through_the_app(arms: Sequence[Arm], message: str, tokens: int) -> tuple[float, float, int]:
+    """The same by the app's own way of asking, without the browser."""
+    begun, first, panes = time.perf_counter(), 0.0, []
+    async for panes in ask_all(arms, message, Sampling(max_tokens=tokens)):
+        if not first and all(pane.text.strip() for pane in panes):
+            first = time.perf_counter() - begun
+    return first, time.perf_counter() - begun, sum(pane.tokens for pane in panes)
+
+
+def compare_asking(base_model: str, name: str, pairs: int, tokens: int) -> dict[str, Any]:
+    """The app's way of asking against vLLM itself, in pairs that take turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        id, chats, inputs = prepare(Path(folder), base_model)
+        settings = settings_from_environment()
+        pipeline = Pipeline(settings)
+        try:
+            arms = pipeline.arms(pipeline.project(id))
+            url = pipeline.engines.running[0].url
+            later, ratios = [], []
+            for number in range(-2, pairs):
+                place = number % len(inputs)
+                chat = chats[2 * place : 2 * place + 2]
+                first, end, made = asyncio.run(straight(url, name, chat, tokens))
+                first_app, end_app, made_app = asyncio.run(through_the_app(arms, inputs[place], tokens))
+                if number >= 0:
+                    later.append(first_app - first)
+                    ratios.append((made_app / end_app) / (made / end))
+                    print(
+                        f"  {number + 1}: first text {first:.2f} s, by the app {first_app:.2f} s; "
+                        f"{made / end:.1f} tokens/s, by the app {made_app / end_app:.1f}",
+                        flush=True,
+                    )
+            return {"later": statistics.median(later), "ratio": statistics.median(ratios), "pairs": pairs}
+        finally:
+            pipeline.close()
 
 
 def through_the_page(page: Page, message: str) -> tuple[float, float, int]:
@@ -155,11 +194,12 @@ def pairwise(
 ) -> dict[str, Any]:
     later, slower = [], []
     through_the_page(page, inputs[0])  # starts the engine
-    url = engine_url(app)
+    url, beside = engine_url(app), ThreadPoolExecutor(1)
     for number in range(-2, pairs):  # the first two warm up and are not counted
         place = number % len(inputs)
         asked = chats[2 * place : 2 * place + 2]
-        first, end, made = asyncio.run(straight(url, name, asked, tokens))
+        # Not in this thread: Playwright has a loop of its own in it.
+        first, end, made = beside.submit(asyncio.run, straight(url, name, asked, tokens)).result()
         first_ui, end_ui, made_ui = through_the_page(page, inputs[place])
         if number < 0:
             continue

@@ -1,11 +1,12 @@
 """One vLLM with a base and three adapters against four of them, and the way through the page against vLLM alone.
 
-    python -m benchmarks.serving [--part engines ui] [--requests 1 8 32] [--tokens 32] [--pairs 30] [--size tiny]
+    python -m benchmarks.serving [--part engines app ui] [--requests 1 8 32] [--tokens 32] [--pairs 30] [--size tiny]
 
 `engines`: memory of all their processes, and tokens/s over 1, 8 and 32 requests that are under way at once, divided
 evenly among base and adapters. The adapters are random ones of rank 8: what they answer is nonsense, what they cost is
-not. `ui`: the same message to two models, typed into the page and sent straight to vLLM, in pairs that take turns; the
-page's times are taken in the browser, from the click to the first text and to the last in both panes.
+not. `app` and `ui`: the same message to two models, sent straight to vLLM and by the app's own way of asking, or typed
+into the page, in pairs that take turns; the page's times are taken in the browser, from the click to the first text and
+to the last in both panes.
 
 Prints as it goes; what was measured is kept under the cache folder by its settings, so that a run that was interrupted
 goes on; `--again` forgets it. `--size` takes another base model, such as a larger one where a GPU is at hand.
@@ -31,13 +32,14 @@ from assistant.serving.engine import Engine
 from assistant.serving.served import ServedModel
 from assistant.serving.vllm import VllmUse, vllm_launch, vllm_version
 from benchmarks.kept import Kept
-from benchmarks.page import compare_paths
+from benchmarks.page import compare_asking, compare_paths
 from prompts.versions import PromptVersion
 from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED, LocalModel, resolve
 from trainers.paths import default_paths
 
 ADAPTERS = 3
+_PARTS = ("engines", "app", "ui")
 _TEXTS = (
     "Write one sentence about the sea.",
     "Which team should look after a parcel that is late?",
@@ -136,7 +138,7 @@ def told(what: str, found: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", nargs="+", choices=("engines", "ui"), default=["engines", "ui"])
+    parser.add_argument("--part", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--requests", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=30)
@@ -154,15 +156,16 @@ def main() -> None:
     print(f"{base.name} on {detect()}, vLLM {vllm_version()}", flush=True)
     if "engines" in asked.part:
         compare_engines(base, kept, asked.requests, asked.tokens)
-    if "ui" in asked.part:
-        if not kept.get("ui"):
-            kept.put("ui", compare_paths(asked.size, base.name, asked.pairs, asked.tokens))
-        found = kept.get("ui")
-        print(
-            f"through the page: first text {found['later'] * 1000:+.0f} ms, {found['ratio']:.3f} times the tokens/s, "
-            f"medians of {found['pairs']} pairs",
-            flush=True,
-        )
+    for part, way, compared in (("app", "by the app", compare_asking), ("ui", "in the page", compare_paths)):
+        if part in asked.part:
+            if not kept.get(part):
+                kept.put(part, compared(asked.size, base.name, asked.pairs, asked.tokens))
+            found = kept.get(part)
+            print(
+                f"{way}: first text {found['later'] * 1000:+.0f} ms, {found['ratio']:.3f} times the tokens/s of vLLM "
+                f"alone, medians of {found['pairs']} pairs",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

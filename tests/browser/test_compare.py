@@ -37,6 +37,17 @@ from trainers.paths import Paths
 _LONG = 240_000
 _NAMES = ("Base", "Tuned", "tiny", "lora", "prompt")
 EVIL = "where is my <b>kettle</b>?</textarea><img src=x onerror=\"document.title='owned'\">"
+# Within the page: on a busy machine a click from outside comes when a tiny model has said all it has to say.
+_STOP_SOON = """
+() => new Promise(resolve => {
+  const timer = setInterval(() => {
+    if ((document.querySelector('#pane-a .tw-answer')?.innerText || '').length < 9) return;
+    clearInterval(timer);
+    document.querySelector('#compare-stop').click();
+    resolve();
+  }, 5);
+})
+"""
 _KEYS = {"1": "left", "ArrowLeft": "left", "2": "right", "ArrowRight": "right", "3": "tie", "4": "both bad"}
 
 
@@ -163,8 +174,7 @@ def test_a_stop_keeps_what_was_said(app: RunningApp, page: Page) -> None:
     page.get_by_label("Most tokens").fill("900")
     page.locator("#compare-message textarea").fill("x")
     page.locator("#compare-send").click()
-    expect(page.locator("#pane-a .tw-answer")).to_contain_text(re.compile(".{8}"))
-    page.locator("#compare-stop").click()
+    page.evaluate(_STOP_SOON)
     expect(page.locator("#pane-a .tw-foot")).to_contain_text("stopped")
     expect(page.locator("#pane-a .tw-answer")).to_contain_text(re.compile(".{8}"))
     kept = page.locator("#pane-a").inner_text()
