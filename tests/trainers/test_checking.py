@@ -180,6 +180,14 @@ def test_a_parent_that_does_not_go_with_the_plan(tiny_plan: Plans, trained: Star
             check_plan(plan.model_copy(update=update), local(trained.base), CPU, SPLITS)
 
 
+def test_a_soft_prompt_is_no_parent(trained: Started, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.run.path, tmp_path / "soft")
+    file = run / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "peft_type": "P_TUNING"}))
+    with pytest.raises(PlanError, match="PEFT trains no saved soft prompt on"):
+        checked(trained.run.plan(), parent=run)
+
+
 # The chat template
 
 
