@@ -182,14 +182,9 @@ class CompareBench(VoteBench):
 
     # Files and blind rounds
 
-    def arena_rows(self, project: Project) -> list[Example]:
-        """Rows to try side by side that neither training nor report has seen."""
-        run = self.tuned_run(project)
-        return list(run.split("arena") if run else self.splits(project).arena if project.data else ())
-
     def arena_inputs(self, project: Project) -> list[str]:
-        """Their inputs."""
-        return [row.input for row in self.arena_rows(project)]
+        """Inputs to try side by side, from rows that neither training nor report of the shown run has seen."""
+        return [row.input for row in self.arena_rows(project, self.tuned_run(project))]
 
     def start_file(self, id: str, path: Path | None = None) -> Batch:
         """Take a file through all that are compared, in the background; the arena rows where none is given.
@@ -197,12 +192,12 @@ class CompareBench(VoteBench):
         Columns are as in the project's data where the file has them, else guessed. Raises a `TunewrightError`.
         """
         project = self.project(id)
-        rows = self._rows_of(project, path) if path else self.arena_rows(project)
+        rows = self._rows_of(project, path) if path else self.arena_rows(project, self.tuned_run(project))
         metric = self.metric(project) if any(row.output for row in rows) else None
         job = self.files[id] = self._batch(project, rows, metric)
         return job
 
-    def _rows_of(self, project: Project, path: Path) -> list[Example]:
+    def _rows_of(self, project: Project, path: Path) -> Sequence[Example]:
         table = read_table(path)
         known = project.data.columns if project.data else None
         fits = known and {known.input, known.output} - {""} <= set(table.columns)

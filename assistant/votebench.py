@@ -24,7 +24,7 @@ from prompts.versions import PromptVersion
 from trainers import jobs
 from trainers.adapters import read_config
 from trainers.checking import check_plan
-from trainers.data import Mapping, normal
+from trainers.data import Example, Mapping, normal
 from trainers.dataset import load_dataset
 from trainers.defaults import Situation as Known
 from trainers.defaults import usual
@@ -89,13 +89,16 @@ class VoteBench(RunBench):
         """Every message that somebody judged answers to, as `normal` has it."""
         return {normal(vote.message) for vote in self.votes(project)}
 
+    def arena_rows(self, project: Project, run: RunFolder | None) -> tuple[Example, ...]:
+        """Rows that neither training nor report of a run has seen; without a run those of the project's data."""
+        return run.split("arena") if run else self.splits(project).arena if project.data else ()
+
     def unseen_inputs(self, project: Project, run: RunFolder | None) -> list[str]:
         """The inputs kept for the arena that no vote has seen yet, without a run those of the project's data.
 
         In a random order that stays the same while votes come in.
         """
-        rows = run.split("arena") if run else self.splits(project).arena if project.data else ()
-        inputs = list({normal(row.input): row.input for row in rows}.values())
+        inputs = list({normal(row.input): row.input for row in self.arena_rows(project, run)}.values())
         random.Random(f"{project.id}/{run.id if run else ''}").shuffle(inputs)
         seen = self.voted_inputs(project)
         return [text for text in inputs if normal(text) not in seen]

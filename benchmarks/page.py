@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from benchmarks.startup import free_port
 from prompts.chat_model import Message, Sampling
 
 _CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+Times = tuple[float, float, int]  # seconds to the first text, seconds to the end, tokens
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 # Resolves to the milliseconds from the click until both panes have text, and until nothing more comes.
 _TIMED = """
@@ -69,12 +70,12 @@ def prepare(home: Path, base_model: str) -> tuple[str, list[list[Message]], list
     return id, [prompt.messages(text) for text in inputs for prompt in prompts], inputs
 
 
-async def straight(url: str, model: str, chats: Sequence[Sequence[Message]], tokens: int) -> tuple[float, float, int]:
+async def straight(url: str, model: str, chats: Sequence[Sequence[Message]], tokens: int) -> Times:
     """Seconds until all have text, seconds until all have ended, and tokens, from vLLM itself."""
     async with httpx.AsyncClient(trust_env=False, timeout=600) as client:
         begun = time.perf_counter()
 
-        async def one(chat: Sequence[Message]) -> tuple[float, float, int]:
+        async def one(chat: Sequence[Message]) -> Times:
             messages = [turn.model_dump() for turn in chat]
             body = {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0, "stream": True}
             first, made = 0.0, 0
@@ -93,7 +94,7 @@ async def straight(url: str, model: str, chats: Sequence[Sequence[Message]], tok
     return max(first for first, *_ in found), max(end for _, end, _ in found), sum(made for *_, made in found)
 
 
-async def through_the_app(arms: Sequence[Arm], message: str, tokens: int) -> tuple[float, float, int]:
+async def through_the_app(arms: Sequence[Arm], message: str, tokens: int) -> Times:
     """The same by the app's own way of asking, without the browser."""
     begun, first, panes = time.perf_counter(), 0.0, []
     async for panes in ask_all(arms, message, Sampling(max_tokens=tokens)):
@@ -111,26 +112,17 @@ def compare_asking(base_model: str, name: str, pairs: int, tokens: int) -> dict[
         try:
             arms = pipeline.arms(pipeline.project(id))
             url = pipeline.engines.running[0].url
-            later, ratios = [], []
-            for number in range(-2, pairs):
-                place = number % len(inputs)
-                chat = chats[2 * place : 2 * place + 2]
-                first, end, made = asyncio.run(straight(url, name, chat, tokens))
-                first_app, end_app, made_app = asyncio.run(through_the_app(arms, inputs[place], tokens))
-                if number >= 0:
-                    later.append(first_app - first)
-                    ratios.append((made_app / end_app) / (made / end))
-                    print(
-                        f"  {number + 1}: first text {first:.2f} s, by the app {first_app:.2f} s; "
-                        f"{made / end:.1f} tokens/s, by the app {made_app / end_app:.1f}",
-                        flush=True,
-                    )
-            return {"later": statistics.median(later), "ratio": statistics.median(ratios), "pairs": pairs}
+            return in_turns(
+                "by the app",
+                pairs,
+                lambda place: asyncio.run(straight(url, name, _of(chats, place, inputs), tokens)),
+                lambda place: asyncio.run(through_the_app(arms, inputs[place % len(inputs)], tokens)),
+            )
         finally:
             pipeline.close()
 
 
-def through_the_page(page: Page, message: str) -> tuple[float, float, int]:
+def through_the_page(page: Page, message: str) -> Times:
     """The same in the browser, from the click."""
     page.locator("#compare-message textarea").fill(message)
     page.wait_for_timeout(300)  # what typing sets off is not the answer's
@@ -192,22 +184,34 @@ def pairwise(
     pairs: int,
     tokens: int,
 ) -> dict[str, Any]:
-    later, slower = [], []
     through_the_page(page, inputs[0])  # starts the engine
-    url, beside = engine_url(app), ThreadPoolExecutor(1)
+    url, beside = engine_url(app), ThreadPoolExecutor(1)  # not in this thread: Playwright has a loop of its own in it
+    return in_turns(
+        "in the page",
+        pairs,
+        lambda place: beside.submit(asyncio.run, straight(url, name, _of(chats, place, inputs), tokens)).result(),
+        lambda place: through_the_page(page, inputs[place % len(inputs)]),
+    )
+
+
+def _of(chats: Sequence[Sequence[Message]], place: int, inputs: Sequence[str]) -> Sequence[Sequence[Message]]:
+    """What the two models are asked for one input."""
+    start = 2 * (place % len(inputs))
+    return chats[start : start + 2]
+
+
+def in_turns(way: str, pairs: int, alone: Callable[[int], Times], ours: Callable[[int], Times]) -> dict[str, Any]:
+    """vLLM alone and our way on the same input, pair by pair; prints each. Medians of differences and of ratios."""
+    later, ratios = [], []
     for number in range(-2, pairs):  # the first two warm up and are not counted
-        place = number % len(inputs)
-        asked = chats[2 * place : 2 * place + 2]
-        # Not in this thread: Playwright has a loop of its own in it.
-        first, end, made = beside.submit(asyncio.run, straight(url, name, asked, tokens)).result()
-        first_ui, end_ui, made_ui = through_the_page(page, inputs[place])
+        (first, end, made), (our_first, our_end, our_made) = alone(number), ours(number)
         if number < 0:
             continue
-        later.append(first_ui - first)
-        slower.append((made_ui / end_ui) / (made / end))
+        later.append(our_first - first)
+        ratios.append((our_made / our_end) / (made / end))
         print(
-            f"  {number + 1}: first text {first:.2f} s, in the page {first_ui:.2f} s; "
-            f"{made / end:.1f} tokens/s, in the page {made_ui / end_ui:.1f}",
+            f"  {number + 1}: first text {first:.2f} s, {way} {our_first:.2f} s; "
+            f"{made / end:.1f} tokens/s, {way} {our_made / our_end:.1f}",
             flush=True,
         )
-    return {"later": statistics.median(later), "ratio": statistics.median(slower), "pairs": pairs}
+    return {"later": statistics.median(later), "ratio": statistics.median(ratios), "pairs": pairs}

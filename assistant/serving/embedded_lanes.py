@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from prompts.chat_model import Message
 from prompts.errors import EngineError, TunewrightError
+from trainers.adapters import SOFT_PROMPTS
 from trainers.generate import BASE, Request, can_share_batch, context_of, first_logits, generate
 from trainers.hardware import Compute
 from trainers.modeling import attach, load_base, load_tokenizer
@@ -285,7 +286,7 @@ def _skeleton(folder: Path) -> Any:
 
 def _check_width(config: Any, base: Any) -> None:
     """A soft prompt of another width would only fail when it is asked."""
-    width = config.token_dim if config.peft_type in ("PROMPT_TUNING", "P_TUNING") else None
+    width = config.token_dim if config.peft_type in SOFT_PROMPTS else None
     if width and width != base.get_text_config().hidden_size:
         raise EngineError(
             f"The soft prompt is {width} wide and this base model {base.get_text_config().hidden_size}.",
