@@ -164,12 +164,20 @@ def test_loading_and_unloading_under_traffic_gives_no_wrong_answer(
 def test_an_engine_that_is_killed_in_mid_reply_comes_back_with_its_adapters(engine: Engine, shelf: Shelf) -> None:
     before, loaded = engine.starts, set(engine.loaded)
 
-    async def follow() -> None:
-        killed = False
+    killed = False
+
+    async def one() -> None:
+        nonlocal killed
         async for chunk in live(engine, "lora").stream(user("hello"), Sampling(max_tokens=800)):
             if chunk.text and not killed:
-                engine.kill()
                 killed = True
+                engine.kill()
+
+    async def follow() -> None:
+        # A tiny model's 800 tokens can all be under way before one of them is read here; hence eight at once, and where
+        # even these were whole, the next find nobody there.
+        while True:
+            await asyncio.gather(*(one() for _ in range(8)))
 
     with pytest.raises(EngineError, match="an engine that stopped is started again by itself"):
         asyncio.run(follow())
