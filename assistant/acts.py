@@ -18,7 +18,7 @@ from assistant.prompt_acts import WARNING, Note, PromptActs
 from assistant.train_acts import TrainActs
 from assistant.vote_acts import VoteActs
 from prompts.errors import TunewrightError
-from trainers.status import EvaluationReport
+from trainers.evaluation.records import EvaluationReport
 
 _PATIENCE = 4.0  # seconds that an answer waits for the profile; some thousand rows take as long
 
@@ -207,7 +207,9 @@ class Acts:
         if report is None:
             return "There is no report yet. It comes at the end of a training."
         words = {"better": "Yes, it got better.", "worse": "It got worse.", "cannot tell": "I cannot tell yet."}
+        headline = report.verdict.headline if report.verdict else words[report.comparison.verdict]
+        doubts = "".join(f"\n- {reason}" for reason in report.verdict.reasons[1:4]) if report.verdict else ""
         return (
-            f"**{words[report.comparison.verdict]}** {report.metric} on {report.tuned.n} held-out rows: base "
-            f"{report.base}, tuned {report.tuned}."
+            f"**{headline}** {report.metric} on {report.tuned.n} held-out rows: base "
+            f"{report.base}, tuned {report.tuned}.{doubts}"
         )

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assistant import cli_export, cli_report, cli_runs, cli_watch
 from assistant.cli_prompt import prompt
-from assistant.cli_runs import add_commands
+from assistant.cli_report import print_end
 from assistant.cli_users import user
 from assistant.cli_votes import votes
-from prompts.errors import RunError, TunewrightError
+from prompts.errors import TunewrightError
 
 if TYPE_CHECKING:
     from trainers.launching import Launch
@@ -191,15 +193,6 @@ def cancel(run: Annotated[str, typer.Argument(help="A run's id or folder.")]) ->
 
 
 @cli.command()
-def report(run: Annotated[str, typer.Argument(help="A run's id or folder.")]) -> None:
-    """Print a run's report."""
-    from trainers import jobs
-    from trainers.paths import default_paths
-
-    _print_end(jobs.find_run(run, default_paths()))
-
-
-@cli.command()
 def fetch(
     model: Annotated[str, typer.Argument(help="embedded, a hub id, a folder or a .gguf file.")] = "embedded",
 ) -> None:
@@ -217,18 +210,26 @@ def fetch(
 def follow(run: RunFolder) -> None:
     """Print progress until the run ends. Exit code 1 where it failed, 3 where it was cancelled."""
     from trainers import jobs
+
+    for line in progress(run):
+        typer.echo(line)
+    print_end(run)
+    if (state := jobs.status(run).state) != "done":
+        raise typer.Exit(3 if state == "cancelled" else 1)
+
+
+def progress(run: RunFolder) -> Iterator[str]:
+    """A line whenever there is something new, until the run has ended."""
+    from trainers import jobs
     from trainers.status import ENDED
 
     told = ""
     while (status := jobs.status(run)).state not in ENDED:
         line = _progress_line(status)
         if line != told:
-            typer.echo(line)
+            yield line
             told = line
         time.sleep(1)
-    _print_end(run)
-    if status.state != "done":
-        raise typer.Exit(3 if status.state == "cancelled" else 1)
 
 
 def _progress_line(status: RunStatus) -> str:
@@ -237,26 +238,8 @@ def _progress_line(status: RunStatus) -> str:
     return f"{status.phase} {status.fraction:4.0%}{speed}{left}  {status.message}"
 
 
-def _print_end(run: RunFolder) -> None:
-    from trainers import jobs
-
-    status, found = jobs.status(run), run.report()
-    if status.state == "failed":
-        raise RunError(status.message, hint=status.hint)
-    if found is None:
-        typer.echo(f"{run.id} is {status.state}; it has no report.")
-        return
-    change = found.comparison
-    typer.echo(f"base  {found.metric}: {found.base}")
-    typer.echo(f"tuned {found.metric}: {found.tuned}")
-    typer.echo(
-        f"difference: {change.difference * 100:+.0f} points "
-        f"({change.low * 100:+.0f} to {change.high * 100:+.0f}), p = {change.p_value:.2g}: {change.verdict}"
-    )
-    typer.echo(f"prompt: version {found.prompt_id}" if run.artefact is None else f"{run.artefact.name}: {run.artefact}")
-
-
-add_commands(cli)
+for commands in (cli_report, cli_runs, cli_export, cli_watch):
+    commands.add_commands(cli)
 
 
 def main() -> None:

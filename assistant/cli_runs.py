@@ -82,12 +82,18 @@ def diff(runs: Annotated[list[str], typer.Argument(help="Two runs or more.")]) -
 def serve(
     runs: Annotated[list[str], typer.Argument(help="Runs' ids or folders.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8000,
+    log: Annotated[
+        bool | None, typer.Option("--log/--no-log", help="Log requests in the run's folder; else as its switch says.")
+    ] = None,
+    mask: Annotated[
+        bool | None, typer.Option("--mask/--no-mask", help="Mask personal data in the log; masked by default.")
+    ] = None,
 ) -> None:
     """Serve runs and their base model behind one OpenAI-compatible address, until Ctrl-C."""
     from assistant.hosting import serve as serve_runs
     from assistant.settings import settings_from_environment
 
-    serve_runs(runs, settings_from_environment(), port, typer.echo)
+    serve_runs(runs, settings_from_environment(), port, typer.echo, log=log, mask=mask)
 
 
 def import_adapter(

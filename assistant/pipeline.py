@@ -6,14 +6,17 @@ draw (`ui`).
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from assistant.comparebench import CompareBench
 from assistant.hosts import is_here
 from assistant.improving import RowTrials
+from assistant.paraphrasing import paraphrases
 from assistant.project import Project
 from assistant.reflecting import reflector
 from assistant.serving.openai_model import OpenAIModel
@@ -22,11 +25,12 @@ from assistant.serving.served import ServedModel
 from assistant.settings import Settings
 from assistant.writing import Writing, write_rows
 from prompts.chat_model import ChatModel
-from prompts.errors import DataError
+from prompts.errors import DataError, TunewrightError
 from prompts.search.search import Reflect
 from prompts.versions import Demonstration, PromptVersion
 from prompts.writing import levelled
 from trainers.data import labels_of
+from trainers.status import RunFolder
 from trainers.synthetic import Trial
 
 
@@ -97,6 +101,28 @@ class Pipeline(CompareBench):
 
     def _writing_model(self, project: Project, say: Callable[[str], None]) -> ChatModel:
         return self._configured() or self.connect_base(project, say)
+
+    # Runs
+
+    def _start(self, id: str, run: RunFolder) -> RunFolder:
+        """As for every run; while it trains, a chat model on this machine puts test inputs in other words.
+
+        One elsewhere is not asked: nobody said that test rows may leave.
+        """
+        started = super()._start(id, run)
+        project, chosen = self.project(id), self.settings.chat_model
+        if chosen and is_here(chosen.url) and "robustness" in run.how().probes:
+            threading.Thread(target=self._paraphrase, args=(project, run), daemon=True).start()
+        return started
+
+    def _paraphrase(self, project: Project, run: RunFolder) -> None:
+        rows, how = run.split("test"), run.how()
+        with suppress(TunewrightError):  # without them, typos and changed case are looked at
+            texts = paraphrases(
+                self.endpoint(project), rows, labels=project.spec.labels, most=how.probe_rows, seed=run.plan().data.seed
+            )
+            if texts:
+                run.write_paraphrases(texts)
 
     # Prompt
 

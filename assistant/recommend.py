@@ -83,7 +83,7 @@ def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
     assert profile is not None and splits is not None
     rows = min(len(splits.train), plan.data.max_train_rows or len(splits.train))
     mean = sum(profile.token_lengths) / max(1, len(profile.token_lengths))
-    seen = plan.strategy.rows_seen(rows, plan.training.epochs)
+    seen = plan.strategy.rows_seen(rows + plan.data.general_rows, plan.training.epochs)
     tokens = int(seen * min(mean, plan.training.max_tokens))
     seconds = training_seconds(tokens, situation.base.parameters, situation.compute)
     return Cost(

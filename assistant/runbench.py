@@ -13,9 +13,11 @@ from assistant.workshop import Workshop
 from prompts.errors import DataError, RunError, TunewrightError
 from trainers import jobs
 from trainers.checking import check_plan
+from trainers.evaluation.records import Remedy
+from trainers.evaluation.remedies import apply
 from trainers.hardware import choose_compute, detect
 from trainers.objectives import AnyObjective
-from trainers.plan import TrainingPlan
+from trainers.plan import EvaluationPlan, TrainingPlan
 from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.strategies import AnyStrategy, ImportedStrategy
 
@@ -99,7 +101,23 @@ class RunBench(Workshop):
             project = self.project(id)
             plan = self.plan(project)
             self.check(project, plan)
+            plan = self._beside_prompts(project, plan)
             return self._start(id, jobs.create_run(plan, self.settings.paths, self.dataset(project)))
+
+    def _beside_prompts(self, project: Project, plan: TrainingPlan) -> TrainingPlan:
+        """The plan, with the base measured on the test rows with the first and the best prompt too.
+
+        What the person set there stays.
+        """
+        if plan.evaluation.prompts:
+            return plan
+        stored, measured = self.store.prompts(project.id), self.measured(project)
+        found = {"first prompt": stored[0].version} if stored else {}
+        if measured:
+            found["best prompt"] = max(measured, key=lambda one: one.score.value if one.score else 0.0).version
+        others = {version.id: (name, version) for name, version in found.items() if version.id != plan.prompt.id}
+        how = plan.evaluation.model_copy(update={"prompts": dict(others.values())})
+        return plan.model_copy(update={"evaluation": how})
 
     def import_adapter(self, id: str, adapter: Path) -> RunFolder:
         """Take an adapter that was trained elsewhere as a run: it is checked, compared with the base, and served.
@@ -117,6 +135,7 @@ class RunBench(Workshop):
 
     def _start(self, id: str, run: RunFolder) -> RunFolder:
         project = self.project(id)
+        run.write_spec(project.spec)
         self.step_aside()
         jobs.start(run)
         earlier = (*project.earlier_runs, project.run_id) if project.run_id else ()
@@ -198,6 +217,30 @@ class RunBench(Workshop):
             self.change(id, announced=tuple(one for one in self.project(id).announced if one != run.id))
             self.go_to(id, "Train")
             return run
+
+    def examine(self, id: str, how: EvaluationPlan | None = None) -> RunFolder:
+        """Examine the result that is shown anew, in the background. Raises a `TunewrightError`."""
+        with self._lock:
+            project = self.project(id)
+            run = self.tuned_run(project)
+            if run is None:
+                raise RunError("There is no result to examine yet.", hint="Start a training.")
+            run.write_spec(project.spec)
+            self.step_aside()
+            jobs.evaluate(run, self.settings.paths, how)
+            return run
+
+    def take_remedy(self, id: str, remedy: Remedy) -> TrainingPlan:
+        """Make the shown run's plan with a remedy the project's, and go to Strategy. Raises a `TunewrightError`."""
+        project = self.project(id)
+        run = self.tuned_run(project)
+        if run is None:
+            raise RunError("The run that this is about is not there any more.", hint="Look at the table of runs.")
+        plan = apply(remedy, run.plan())
+        plan = plan.model_copy(update={"evaluation": plan.evaluation.model_copy(update={"prompts": {}})})
+        self.set_plan(id, plan)
+        self.go_to(id, "Strategy")
+        return plan
 
     def rename_run(self, id: str, run_id: str, name: str) -> None:
         """Raises `RunError`."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from prompts.errors import EngineError
+from trainers.energy import NOTHING_SAID, Rates, rates_from
 from trainers.paths import Paths, default_paths
 
 EngineChoice = Literal["auto", "vllm", "embedded"]
@@ -49,6 +50,7 @@ class Settings:
     vllm_url: str = ""  # of a vLLM that somebody else runs
     vllm_key: str = field(default="none", repr=False)
     vllm_options: tuple[str, ...] = ()  # a person's own, for the vLLM that is started here
+    rates: Rates = NOTHING_SAID  # grams of CO2 for a kWh, and what an hour costs
 
     @property
     def database(self) -> Path | str:
@@ -57,9 +59,9 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """Reads TUNEWRIGHT_HOME, _CACHE, _ENGINE, _USERS, _CHAT_* and _VLLM_*, and DATABASE_URL.
+    """Reads TUNEWRIGHT_HOME, _CACHE, _ENGINE, _USERS, _CHAT_*, _VLLM_*, _GRID_G_PER_KWH, _COST_PER_HOUR; DATABASE_URL.
 
-    Raises `EngineError` for an unknown engine and for a server that cannot be asked.
+    Raises `EngineError` for an unknown engine and for a server that cannot be asked, `RunError` for a wrong rate.
     """
     engine = os.environ.get("TUNEWRIGHT_ENGINE", "auto").strip().lower() or "auto"
     if engine not in get_args(EngineChoice):
@@ -74,6 +76,7 @@ def settings_from_environment() -> Settings:
         vllm_url=_vllm_url(),
         vllm_key=os.environ.get("TUNEWRIGHT_VLLM_KEY", "").strip() or "none",
         vllm_options=_vllm_options(),
+        rates=rates_from(os.environ),
     )
 
 

@@ -141,27 +141,22 @@ def trained(plan: TrainingPlan, base: LocalModel, task: Task) -> RunFolder:
 
 def answer(task: Task, base: LocalModel, run: RunFolder | None, scored: bool) -> list[str]:
     """What the result says to every test row: the likeliest label, or the greedy answer."""
-    from trainers.evaluate import answers
-    from trainers.generate import BASE
-    from trainers.modeling import attach, load_base, load_tokenizer
-    from trainers.scoring import best, score_all
+    from trainers.evaluation.arm import base_arm, tuned_arm
+    from trainers.scoring import best
 
     compute = choose_compute(default_paths().cache)
-    artefact = run.artefact if run else None
-    whole = artefact is not None and (artefact / "config.json").is_file()
-    model: Any = load_base(artefact if whole and artefact else base.folder, compute)
-    tokenizer, adapter = load_tokenizer(base.folder), BASE
-    if artefact is not None and not whole:
-        model, adapter = attach(model, artefact, "tuned"), "tuned"
-    prompt = run.result_prompt() if run else task.prompt
+    how = EvaluationPlan(metric=task.metric, max_new_tokens=60)
+    arm = base_arm(base.folder, task.prompt, how, compute)
+    if run:
+        arm = tuned_arm(arm, run.artefact, run.result_prompt(), compute)
     rows = task.rows("test")
     if not scored:
-        return answers(EvaluationPlan(metric=task.metric, max_new_tokens=60), rows, model, tokenizer, adapter, prompt)
+        return [said.text for said in arm.answer([row.input for row in rows])]
     labels = sorted({row.output for row in task.rows("train")})
     if run and run.plan().strategy.virtual:
-        return [likeliest(model, tokenizer, prompt, row, labels) for row in rows]
-    chats = [prompt.messages(row.input) for row in rows]
-    return [best(found) for found in score_all(model, tokenizer, chats, [labels] * len(rows))]
+        return [likeliest(arm.model, arm.tokenizer, arm.prompt, row, labels) for row in rows]
+    chats = [arm.prompt.messages(row.input) for row in rows]
+    return [best(found) for found in arm.choose(chats, [labels] * len(rows))]
 
 
 def likeliest(model: Any, tokenizer: Any, prompt: PromptVersion, row: Example, labels: Sequence[str]) -> str:

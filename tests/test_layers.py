@@ -19,9 +19,10 @@ FORBIDDEN = {
 }
 # These load torch when they are imported; they run in the worker, the embedded engine or a child process.
 HEAVY = {
-    *(f"trainers.{name}" for name in ("building", "callbacks", "evaluate", "generate", "measure", "meta", "meta_run")),
-    *(f"trainers.{name}" for name in ("modeling", "prefixes", "recovery", "resumable", "scoring", "unfreezing")),
+    *(f"trainers.{name}" for name in ("building", "callbacks", "generate", "measure", "meta", "meta_run", "modeling")),
+    *(f"trainers.{name}" for name in ("prefixes", "recovery", "resumable", "scoring", "unfreezing")),
     *(f"trainers.{name}" for name in ("drawing", "logprobs", "soft_payload")),
+    *(f"trainers.{name}" for name in ("evaluation.arm", "evaluation.examine", "exporting.selftest")),
     *(f"assistant.serving.{name}" for name in ("embedded_lanes", "embedded_server")),
 }
 MOST_LINES = 400

@@ -22,8 +22,9 @@ from trainers.hardware import Compute
 from trainers.launching import is_main
 from trainers.objectives import DpoObjective, KtoObjective, SftObjective
 from trainers.plan import TrainingPlan
+from trainers.replay import rehearsal
 from trainers.resumable import Resumable
-from trainers.rows import as_dataset
+from trainers.rows import as_dataset, mixed
 from trainers.status import RunFolder
 from trainers.strategies import Start
 
@@ -61,6 +62,7 @@ def build_trainer(
     if not len(train):
         told = f"No training row has {plan.objective.needs}."
         raise DataError(told, hint="Bring such rows, or choose another objective.")
+    train = mixed(train, rehearsal(plan, run, model, tokenizer, compute))
     shared = arguments(plan, run, compute, rows=len(train), with_dev=bool(len(dev)))
     watching = list(callbacks)
     if len(dev) and plan.training.patience:

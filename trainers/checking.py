@@ -12,6 +12,7 @@ from pathlib import Path
 from prompts.errors import DataError, ModelError, PlanError
 from trainers.adapters import SOFT_PROMPTS, check_fits, read_config
 from trainers.data import Example
+from trainers.evaluation.subject import check_files, planned
 from trainers.hardware import Compute
 from trainers.models import LocalModel
 from trainers.plan import TrainingPlan
@@ -28,6 +29,7 @@ def check_plan(plan: TrainingPlan, base: LocalModel, compute: Compute, splits: S
     if plan.strategy.trains and not train:
         told = f"No training row has {plan.objective.needs}, which {plan.objective.title} learns from."
         raise DataError(told, hint="Bring such rows, or choose another objective.")
+    check_files(planned(plan, splits))
     warnings = _template_warnings(base.folder, plan)
     if plan.strategy.trains:
         dev = plan.objective.usable(splits.dev)

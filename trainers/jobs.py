@@ -24,8 +24,10 @@ from trainers import launching, ray_cluster
 from trainers.data import normal
 from trainers.dataset import Dataset, load_dataset
 from trainers.estimate import disk_bytes
+from trainers.evaluation.subject import check_files, subject_of
+from trainers.models import resolve
 from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
-from trainers.plan import TrainingPlan
+from trainers.plan import EvaluationPlan, TrainingPlan
 from trainers.splits import Splits
 from trainers.status import ENDED, RunFolder, RunStatus
 
@@ -127,6 +129,30 @@ def resume(run: RunFolder) -> None:
     for asked in (run.path / "cancel", run.stop_file):
         asked.unlink(missing_ok=True)
     run.write_status(now.model_copy(update={"state": "queued", "message": "Going on where it was.", "hint": ""}))
+    start(run)
+
+
+def evaluate(run: RunFolder, paths: Paths, how: EvaluationPlan | None = None) -> None:
+    """Examine a run's result anew, in a worker of its own; `how` other than its plan says, if given.
+
+    The report that is there stays until the new one is whole. Raises a `TunewrightError` where there is nothing to
+    examine, or its base model is gone.
+    """
+    if status(run).state not in ENDED:
+        raise RunError(f"{run.name} goes on.", hint="Wait until it has ended.")
+    if not run.has_result:
+        raise RunError(f"{run.name} left nothing to evaluate.", hint="Resume it, or start a new run.")
+    if not run.split("test"):
+        told = f"{run.name} has no test rows: none of the rows that were held out has an answer to compare with."
+        raise DataError(told, hint="Give rows answers in the data and train again; the test rows are sealed per run.")
+    plan = run.plan()
+    resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
+    check_files(subject_of(run, how))
+    if how:
+        run.write_how(how)
+    (run.path / "cancel").unlink(missing_ok=True)
+    now = run.written_status()
+    run.write_status(now.model_copy(update={"state": "queued", "message": "Waiting to be examined.", "hint": ""}))
     start(run)
 
 

@@ -24,6 +24,8 @@ from trainers.objectives import AnyObjective, SftObjective
 from trainers.splits import Shares
 from trainers.strategies import AnyStrategy, ImportedStrategy, LoraStrategy, MetaLoraStrategy
 
+MOST_GENERAL_ROWS = 150  # as many questions as `replay` has, some of which a base cannot answer
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +40,12 @@ class DataPlan(_Part):
     shares: Shares = Shares()
     seed: int = 0
     max_train_rows: int | None = Field(None, ge=1, description="Train on at most this many rows")
+    general_rows: int = Field(
+        0,
+        ge=0,
+        le=MOST_GENERAL_ROWS,
+        description="Mix in so many general questions that the base answers, against forgetting",
+    )
 
 
 class Optimization(_Part):
@@ -64,12 +72,35 @@ class Optimization(_Part):
         return self.batch_size * self.gradient_accumulation
 
 
+ProbeName = Literal[
+    "curves", "memorisation", "robustness", "general", "perplexity", "stereotypes", "counterfactuals", "demands"
+]
+PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
+
+
 class EvaluationPlan(_Part):
-    """How base and tuned model are compared on the test split: greedy, and held to what the prompt allows."""
+    """How base and tuned model are compared on the test split: greedy, and held to what the prompt allows.
+
+    And from which other sides they are looked at; see `trainers.evaluation`.
+    """
 
     metric: str = Field("exact match", description=f"One of: {', '.join(METRICS)}")
     max_new_tokens: int = Field(24, ge=1, le=8192)
     batch_size: int = Field(16, ge=1, le=1024)
+    row_seconds: float = Field(120, gt=0, description="A row that takes longer is a failure")
+    few_shot: int = Field(4, ge=0, le=64, description="Measure the base with so many solved examples too")
+    prompts: dict[str, PromptVersion] = Field({}, description="Further prompts that the base is measured with, by name")
+    probes: tuple[ProbeName, ...] = Field(PROBES, description="What else is looked at, beside the test rows")
+    probe_rows: int = Field(48, ge=1, le=10_000, description="At most so many rows for each probe")
+    own_tasks: tuple[Path, ...] = Field((), description="Files with other tasks that it must still be able to do")
+    general_text: Path | None = Field(None, description="A text file for perplexity, in place of our own texts")
+    pairs: Path | None = Field(None, description="Stereotype pairs in CrowS-Pairs' format, in place of our own")
+
+    def found_from(self, folder: Path) -> EvaluationPlan:
+        """The same with relative paths counted from a folder."""
+        own = tuple(folder / path.expanduser() for path in self.own_tasks)
+        text, pairs = (path and folder / path.expanduser() for path in (self.general_text, self.pairs))
+        return self.model_copy(update={"own_tasks": own, "general_text": text, "pairs": pairs})
 
     @field_validator("metric")
     @classmethod
@@ -118,6 +149,9 @@ class TrainingPlan(_Part):
             raise ValueError("an initialisation that changes the base leaves no parent to compare with")
         if objective.type == "kto" and self.training.batch_size < 2:
             raise ValueError("KTO compares the rows of a batch with each other: batch_size must be at least 2")
+        if self.data.general_rows and not (isinstance(objective, SftObjective) and strategy.trains and strategy.by_trl):
+            told = f"{strategy.title} with {objective.title} takes no general rows"
+            raise ValueError(f"{told}: data.general_rows goes with a training on examples (SFT) alone")
         if self.parent and not (strategy.trains and strategy.by_trl):
             raise ValueError(f"{strategy.title} begins from the base, and from no parent")
         return self
@@ -174,6 +208,7 @@ def read_plan(path: Path) -> TrainingPlan:
     if isinstance(plan.strategy, MetaLoraStrategy):
         pool = tuple(task.model_copy(update={"path": here / task.path.expanduser()}) for task in plan.strategy.pool)
         local["strategy"] = plan.strategy.model_copy(update={"pool": pool})
+    local["evaluation"] = plan.evaluation.found_from(here)
     if isinstance(plan.strategy, ImportedStrategy):
         local["strategy"] = ImportedStrategy(adapter=here / plan.strategy.adapter.expanduser())
     return plan.model_copy(update={"data": data.model_copy(update=found), **local})

@@ -24,6 +24,13 @@ def as_dataset(examples: Sequence[Example], prompt: PromptVersion, objective: st
     return Dataset.from_list(as_rows(examples, prompt, objective))
 
 
+def mixed(rows: Dataset, more: Sequence[_Row]) -> Dataset:
+    """The rows with further ones, in the same columns, behind them; a trainer takes them in an order of its own."""
+    from datasets import Dataset, concatenate_datasets
+
+    return concatenate_datasets([rows, Dataset.from_list(list(more), features=rows.features)]) if more else rows
+
+
 def as_rows(examples: Sequence[Example], prompt: PromptVersion, objective: str = "sft") -> list[_Row]:
     """Prompt messages with what the objective learns from beside them.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from prompts.errors import PlanError
 from trainers.arguments import arguments
 from trainers.checking import check_plan, parent_adapter
 from trainers.dataset import load_dataset
@@ -131,6 +132,9 @@ def _require_trainable(plan: TrainingPlan) -> None:
     if not strategy.by_trl:
         told = f"{strategy.title} needs more than TRL, so that there is no plain script of it"
         raise refuse("type", told, "Start a run instead: `tunewright train`.")
+    if plan.data.general_rows:
+        told = f"data.general_rows is {plan.data.general_rows}: a run has the base write these, and a script cannot."
+        raise PlanError(told, hint="Set it to 0, or start a run instead: `tunewright train`.")
     if isinstance(strategy, SoftPrompt) and strategy.init == "prompt" and not plan.prompt.system.strip():
         raise refuse("init", "there is no system prompt to begin from", "Write one, or use `init: random`.")
 

@@ -17,6 +17,14 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       checkpoints/         what the trainer keeps while it runs; gone once the artefact is saved
       begun/               the adapter before the first step, where the artefact is the difference to it
       adapter/ or model/   the artefact; of a strategy that only writes a prompt, prompt.json
+      energy.json          what the training took of electricity, by the machine's counters
+      exports/             what was exported, each with its export.json; export.log is what the last one printed
+      watch/               what its served model was asked, where somebody switched that on
+      rehearsal.jsonl      general questions with the base's own answers, where the plan mixes some in
+      spec.json            the person's task, where the run was started from a project
+      examine.json         how it is examined, where that is not as the plan says
+      paraphrases.json     test inputs in other words, by row number, where somebody wrote them
+      asked/               what each arm said so far, while it is examined
       predictions.jsonl    both arms' answers on the test split
       evaluation.json      the report
 """
@@ -32,14 +40,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from prompts.errors import RunError
-from prompts.metrics import Comparison, Score
+from prompts.spec import TaskSpec
 from prompts.versions import PromptVersion
 from trainers.data import Example
+from trainers.evaluation.records import EvaluationReport, Prediction
 from trainers.paths import write_atomically
-from trainers.plan import TrainingPlan, read_plan
+from trainers.plan import EvaluationPlan, TrainingPlan, read_plan
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Phase = Literal["preparing", "training", "evaluating", "finished"]
+EARLY = "The new examination ended early"  # of a run whose report from before stands
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
 
@@ -68,50 +78,6 @@ class RunStatus(BaseModel):
     @classmethod
     def _renamed(cls, state: str) -> str:
         return "queued" if state == "starting" else state  # as runs of before the queue have it
-
-
-class LabelScore(BaseModel):
-    """How often one expected label was answered right, by each arm."""
-
-    model_config = ConfigDict(frozen=True)
-
-    label: str
-    n: int
-    base: float
-    tuned: float
-
-
-class EvaluationReport(BaseModel):
-    """Base against tuned on the same held-out rows, greedy, with the same prompt."""
-
-    model_config = ConfigDict(frozen=True)
-
-    metric: str
-    base: Score
-    tuned: Score
-    comparison: Comparison
-    prompt_id: str
-    base_model: str
-    seed: int
-    labels: tuple[LabelScore, ...] = ()
-    train_rows: int
-    train_tokens: int
-    train_seconds: float
-    peak_memory_gb: float
-
-
-class Prediction(BaseModel):
-    """Both arms' answers to one test row, and their scores in [0, 1]."""
-
-    model_config = ConfigDict(frozen=True)
-
-    row: int
-    input: str
-    expected: str
-    base: str
-    tuned: str
-    base_score: float
-    tuned_score: float
 
 
 class RunFolder:
@@ -188,6 +154,40 @@ class RunFolder:
     def plan(self) -> TrainingPlan:
         """The plan as written at the start. Raises `PlanError`."""
         return read_plan(self.path / "plan.yaml")
+
+    def spec(self) -> TaskSpec | None:
+        """The person's task as it was at the start; None for a run of the command line."""
+        try:
+            return TaskSpec.model_validate_json((self.path / "spec.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def write_spec(self, spec: TaskSpec) -> None:
+        write_atomically(self.path / "spec.json", spec.model_dump_json(indent=1))
+
+    def how(self) -> EvaluationPlan:
+        """How the result is examined: as somebody asked since, else as the plan says. Raises `PlanError`."""
+        try:
+            return EvaluationPlan.model_validate_json((self.path / "examine.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return self.plan().evaluation
+
+    def write_how(self, how: EvaluationPlan) -> None:
+        write_atomically(self.path / "examine.json", how.model_dump_json(indent=1))
+
+    def paraphrases(self) -> dict[int, str]:
+        try:
+            raw = json.loads((self.path / "paraphrases.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {int(row): text for row, text in raw.items()}
+
+    def write_paraphrases(self, texts: dict[int, str]) -> None:
+        write_atomically(self.path / "paraphrases.json", json.dumps(texts, ensure_ascii=False, indent=1))
+
+    @property
+    def asked(self) -> Path:
+        return self.path / "asked"
 
     def write_status(self, status: RunStatus) -> None:
         stamped = status.model_copy(update={"updated": time.time()})

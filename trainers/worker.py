@@ -13,14 +13,15 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from prompts.errors import ModelError, RunError, TunewrightError
-from prompts.metrics import COMPANIONS, METRICS
 from trainers.checking import check_plan, parent_adapter
+from trainers.energy import measured
 from trainers.estimate import disk_bytes
 from trainers.hardware import Compute, choose_compute
 from trainers.launching import Again, is_main, launched, local_rank, lost_another, write_trouble
@@ -29,7 +30,7 @@ from trainers.models import LocalModel, resolve
 from trainers.paths import Paths, default_paths, require_free_space
 from trainers.queueing import device
 from trainers.splits import SPLITS, Splits
-from trainers.status import EvaluationReport, Phase, RunFolder
+from trainers.status import EARLY, Phase, RunFolder
 from trainers.strategies import FewShotStrategy, ImportedStrategy
 
 
@@ -125,16 +126,9 @@ class Work:
             return model, load_tokenizer(base.folder, **remote)
 
         begun = time.monotonic()
-        if plan.strategy.by_trl:
-            from trainers.recovery import train
-
-            trainer = train(plan, self.run, load, compute, self.started, parent_adapter(plan))
-            model, tokenizer = trainer.model, trainer.processing_class
-        else:
-            from trainers.meta_run import run_meta
-
-            base_model, tokenizer = load()
-            model = run_meta(plan, self.run, base_model, tokenizer, self.started)
+        energy = self.run.path / "energy.json"
+        with measured(energy, gpu=compute.device == "cuda") if is_main() else nullcontext():
+            model, tokenizer = self._learned(load, compute)
         if not is_main():
             return
         seconds = time.monotonic() - begun
@@ -142,6 +136,19 @@ class Work:
         self.run.write_status(status.model_copy(update={"train_seconds": status.train_seconds + seconds}))
         self.say("evaluating", "Saving what it has learned.")
         self.save(model, tokenizer)
+
+    def _learned(self, load: Callable[[], tuple[Any, Any]], compute: Compute) -> tuple[Any, Any]:
+        """The model after its training, and its tokenizer."""
+        plan = self.plan
+        if plan.strategy.by_trl:
+            from trainers.recovery import train
+
+            trainer = train(plan, self.run, load, compute, self.started, parent_adapter(plan))
+            return trainer.model, trainer.processing_class
+        from trainers.meta_run import run_meta
+
+        model, tokenizer = load()
+        return run_meta(plan, self.run, model, tokenizer, self.started), tokenizer
 
     def save(self, model: Any, tokenizer: Any) -> None:
         """Write the artefact under another name first: half an artefact must never look like a whole one."""
@@ -155,47 +162,15 @@ class Work:
         draft.rename(target)
 
     def _evaluate(self, base: LocalModel, compute: Compute) -> None:
-        from trainers.evaluate import by_label, predict
-        from trainers.modeling import load_tokenizer
+        from trainers.evaluation.examine import examine
 
-        run, plan, test = self.run, self.plan, self.run.split("test")
-        begun, task = time.monotonic(), f"Base and tuned model answer {len(test)} held-out rows."
+        begun = time.monotonic()
 
-        def on_progress(fraction: float) -> None:
-            self.say("evaluating", task, fraction, (time.monotonic() - begun) / fraction * (1 - fraction))
+        def say(fraction: float, told: str) -> None:
+            left = (time.monotonic() - begun) / fraction * (1 - fraction) if fraction else None
+            self.say("evaluating", told, fraction, left)
 
-        self.say("evaluating", task)
-        predictions = predict(
-            plan.evaluation,
-            test,
-            base.folder,
-            load_tokenizer(base.folder, trust_remote_code=plan.trust_remote_code),
-            compute,
-            (plan.prompt, run.result_prompt()),
-            run.artefact,
-            on_progress,
-            plan.trust_remote_code,
-        )
-        metric = METRICS[plan.evaluation.metric]
-        base_said, tuned_said, expected = (
-            [getattr(p, name) for p in predictions] for name in ("base", "tuned", "expected")
-        )
-        status = run.written_status()
-        report = EvaluationReport(
-            metric=metric.name,
-            base=metric.score(base_said, expected),
-            tuned=metric.score(tuned_said, expected),
-            comparison=metric.compare(base_said, tuned_said, expected),
-            prompt_id=run.result_prompt().id,
-            base_model=base.name,
-            seed=plan.data.seed,
-            labels=by_label(predictions) if metric.name in COMPANIONS["label"] else (),
-            train_rows=len(plan.objective.usable(run.split("train"))) if plan.strategy.trains else 0,
-            train_tokens=status.tokens,
-            train_seconds=status.train_seconds,
-            peak_memory_gb=peak_memory_gb(),
-        )
-        run.write_report(report, predictions)
+        examine(self.run, base, compute, say)
 
 
 def explain(error: Exception) -> TunewrightError:
@@ -243,8 +218,15 @@ def main(path: Path) -> int:
         end, code = {"state": "failed", "message": told.message, "hint": told.hint}, 1
     else:
         return 0
-    run.write_status(run.written_status().model_copy(update={**end, "seconds_left": None}))
+    write_end(run, end)
     return code
+
+
+def write_end(run: RunFolder, end: dict[str, Any]) -> None:
+    """How it ended. Where a result was only examined anew, the report from before stands, and so does the run."""
+    if run.has_result and run.report():
+        end |= {"state": "done", "phase": "finished", "message": f"{EARLY}: {end['message']}"}
+    run.write_status(run.written_status().model_copy(update={**end, "seconds_left": None}))
 
 
 if __name__ == "__main__":

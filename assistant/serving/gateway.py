@@ -2,7 +2,7 @@
 
 Owns passing requests on: each goes to the server that holds its model, a soft prompt is put before its chat, and the
 answer comes back under the name that was asked for. Refuses to start engines and to know prompts: a program sends the
-whole chat, as `usage` shows it.
+whole chat, as `usage` shows it. Whoever listens hears of each exchange when it has ended (`exchange`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,32 @@ import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from assistant.serving.exchange import Heard, Listener
 from assistant.serving.openai_model import OpenAIModel, with_soft_prompt
 from assistant.serving.served import ServedModel
 from prompts.errors import EngineError
 
 _SECONDS = 600
+LOG_HEADER = "x-tunewright-log"
+_BROKEN_OFF = "The engine stopped in mid-reply."
 _MOST_TOKENS = 256  # in the lines to copy: without a limit vLLM goes on to the end of the context
 
 
-def gateway(prefix: str, served: Callable[[], dict[str, ServedModel]], find: Callable[[str], OpenAIModel]) -> APIRouter:
+def _nobody(name: str) -> Listener | None:
+    return None
+
+
+def gateway(
+    prefix: str,
+    served: Callable[[], dict[str, ServedModel]],
+    find: Callable[[str], OpenAIModel],
+    listener: Callable[[str], Listener | None] = _nobody,
+) -> APIRouter:
     """Routes for `/models` and `/chat/completions` under a prefix such as /v1.
 
     `served` tells what there is, and `find` who answers under a name; it raises `EngineError` for an unknown one.
+    `listener` says who is told of a request to a name once it has ended, if anybody; it must not block. Nobody is told
+    of a request with the header `X-Tunewright-Log: no`.
     """
     routes = APIRouter(prefix=prefix)
 
@@ -46,7 +60,9 @@ def gateway(prefix: str, served: Callable[[], dict[str, ServedModel]], find: Cal
             model = find(str(body.get("model", "")))
         except EngineError as error:
             return _error(404, str(error))
-        return await _passed_on(model, str(body.get("model")), body)
+        name = str(body.get("model"))
+        hears = None if request.headers.get(LOG_HEADER) == "no" else listener(name)
+        return await _passed_on(model, name, body, Heard(hears, body.get("messages")))
 
     return routes
 
@@ -56,7 +72,7 @@ def _listed(model: ServedModel) -> dict[str, Any]:
     return {"id": model.name, "object": "model", "owned_by": "tunewright", "parent": parent}
 
 
-async def _passed_on(model: OpenAIModel, name: str, body: dict[str, Any]) -> Response:
+async def _passed_on(model: OpenAIModel, name: str, body: dict[str, Any], heard: Heard) -> Response:
     asked = {**body, "model": model.name}
     if isinstance(body.get("messages"), list):
         asked["messages"] = with_soft_prompt(body["messages"], model.soft_prompt)
@@ -68,25 +84,44 @@ async def _passed_on(model: OpenAIModel, name: str, body: dict[str, Any]) -> Res
         answer = await client.send(request, stream=True)
     except httpx.TransportError:
         await client.aclose()
-        return _error(503, f"The engine of {name} does not answer; if it stopped, it is started again by itself.")
+        return _unanswered(
+            heard, f"The engine of {name} does not answer; if it stopped, it is started again by itself."
+        )
 
     async def lines() -> AsyncIterator[bytes]:
         try:
             async for line in answer.aiter_lines():
+                heard.line(line)
                 yield _renamed(line, model.name, name).encode() + b"\n"
         except httpx.TransportError:
-            yield b'data: {"error": {"message": "The engine stopped in mid-reply.", "code": 503}}\n\n'
+            heard.failed(_BROKEN_OFF)
+            yield f'data: {{"error": {{"message": "{_BROKEN_OFF}", "code": 503}}}}\n\n'.encode()
         finally:  # also where the client leaves: the engine then stops writing
+            heard.ended()
             await answer.aclose()
             await client.aclose()
 
     kind = answer.headers.get("content-type", "application/json")
     if kind.startswith("text/event-stream"):
         return StreamingResponse(lines(), status_code=answer.status_code, media_type="text/event-stream")
-    whole = await answer.aread()
-    await answer.aclose()
-    await client.aclose()
-    return Response(_renamed(whole.decode(), model.name, name), answer.status_code, media_type="application/json")
+    try:
+        whole = (await answer.aread()).decode()
+    except httpx.TransportError:
+        return _unanswered(heard, _BROKEN_OFF)
+    finally:
+        await answer.aclose()
+        await client.aclose()
+    heard.body(whole)
+    if answer.is_error:
+        heard.failed(f"status {answer.status_code}")
+    heard.ended()
+    return Response(_renamed(whole, model.name, name), answer.status_code, media_type="application/json")
+
+
+def _unanswered(heard: Heard, message: str) -> JSONResponse:
+    heard.failed(message)
+    heard.ended()
+    return _error(503, message)
 
 
 def _renamed(text: str, old: str, new: str) -> str:

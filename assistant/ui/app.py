@@ -62,7 +62,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
         panels: list[Panel] = [
             _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), prompt.editor, prompt.versions,
             prompt.improving, prompt.comparing, prompt.answers, built["Train"].runs, data.review, data.writing,
-            *compare.parts, status
+            *built["Report"].parts, *compare.parts, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app

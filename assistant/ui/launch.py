@@ -26,6 +26,7 @@ def run_app(port: int, open_browser: bool) -> None:
     from assistant.projects import Projects
     from assistant.serving.gateway import gateway
     from assistant.settings import settings_from_environment
+    from assistant.watching.recorder import Recorder
 
     settings = settings_from_environment()
     pipeline = Pipeline(settings)  # refuses wrong settings before gradio is loaded, which takes long
@@ -44,8 +45,11 @@ def run_app(port: int, open_browser: bool) -> None:
     ready = threading.Timer(_PAGE_FIRST, warm_up)
     ready.daemon = True
     ready.start()
+    recorder = Recorder(lambda: pipeline.engines.served)
+    atexit.register(recorder.close)
     # Who has to log in must not be passed by; `tunewright serve` gives programs an address of their own.
-    routes = [] if login else gateway("/v1", lambda: pipeline.engines.served, pipeline.engines.find).routes
+    engines = pipeline.engines
+    routes = [] if login else gateway("/v1", lambda: engines.served, engines.find, recorder.listener).routes
     build_app(pipeline).queue(default_concurrency_limit=8).launch(
         server_name="127.0.0.1",
         server_port=port,

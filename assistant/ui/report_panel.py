@@ -1,92 +1,144 @@
-"""The Report panel: the verdict first, then the figures, then the rows."""
+"""The Report panel: the verdict first, then the checks with their remedies, then the figures, then the rows.
+
+Owns the order of its parts and what its buttons call. The sections are those of the printable page (`trainers.cards`).
+Refuses to measure and to word.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from html import escape
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from assistant.project import Project
 from assistant.ui import html
-from assistant.ui.panel import Desk, guarded
-from trainers.status import EvaluationReport, Prediction
+from assistant.ui.export_box import ExportBox
+from assistant.ui.findings import LISTEN
+from assistant.ui.panel import Desk, Panel, guarded
+from assistant.ui.report_files import ReportFiles
+from assistant.ui.report_progress import ReportProgress
+from assistant.ui.watch_box import WatchBox
+from prompts.errors import RunError
+from trainers import jobs
+from trainers.cards import sections
+from trainers.cards.facts import Facts, gather
+from trainers.cards.page import style
+from trainers.energy import Rates
+from trainers.evaluation.records import Remedy
+from trainers.status import ENDED, RunFolder
 
-_VERDICTS = {
-    "better": ("good", "Yes, it really got better."),
-    "worse": ("error", "It got worse. Do not use this adapter."),
-    "cannot tell": ("warning", "Cannot tell: the difference may be chance. More held-out rows would help."),
-}
+_NOTHING = "The report comes at the end of a training."
 
 
 class ReportPanel:
-    """Base against tuned on the held-out rows."""
+    """Whether it really got better. `parts` are drawn by themselves, as they change while the rest stands still."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._verdict = gr.HTML()
-        self._labels = gr.HTML()
-        self._rows = gr.Dataframe(
-            interactive=False, wrap=True, max_height=420, visible=False, label="Rows",
-            column_widths=["10%", "34%", "13%", "30%", "13%"],
-        )  # fmt: skip
-        self._compare = gr.Button("Compare side by side", variant="primary", visible=False)
-        self.outputs: list[Any] = [self._verdict, self._labels, self._rows, self._compare]
-        desk.then_redraw(self._compare.click(guarded(self._go_on), [desk.project_id], None))
+        self._head = gr.HTML(elem_id="report-head", js_on_load=LISTEN)
+        with gr.Row(elem_id="report-acts"):
+            self._compare = gr.Button("Compare side by side", variant="primary", visible=False, min_width=150)
+            self._examine = gr.Button("Examine now", visible=False, elem_id="report-examine", min_width=130)
+        progress = ReportProgress(desk)
+        self._body = gr.HTML(elem_id="report-body")
+        self._files = ReportFiles()
+        with gr.Accordion("Take it out: export", open=False, elem_id="report-export"):
+            export = ExportBox(desk)
+        with gr.Accordion("Watch what comes in", open=False, elem_id="report-watch"):
+            watch = WatchBox(desk)
+        self.parts: tuple[Panel, ...] = (progress, export, watch)
+        self.outputs: list[Any] = [self._head, self._compare, self._examine, self._body, *self._files.outputs]
+        id = desk.project_id
+        desk.then_redraw(self._head.click(guarded(self._take), [id], None))
+        desk.then_redraw(self._compare.click(guarded(self._go_on), [id], None))
+        desk.then_redraw(self._examine.click(guarded(self._examine_now), [id], None))
 
     def _go_on(self, id: str) -> None:
         self._desk.pipeline.go_to(id, "Compare")
 
+    def _examine_now(self, id: str) -> None:
+        run = self._desk.pipeline.examine(id)
+        self._desk.conversation.note(id, f"I examine the result of run `{run.name}`.", ())
+
+    def _take(self, id: str, event: gr.EventData) -> None:
+        """Make a remedy the plan. The button names the run, the check and the remedy by their places."""
+        run_id, gate, place = str(event._data["key"]).split(":")
+        pipeline = self._desk.pipeline
+        remedy = remedy_at(self._facts(pipeline.run_of(id, run_id)), int(gate), int(place))
+        with pipeline.undoable(id):
+            pipeline.take_remedy(id, remedy)
+        self._desk.conversation.note(
+            id, f"From the Report panel: the plan is now that of the run, with this change: {remedy.title}.",
+            ("Start training",),
+        )  # fmt: skip
+
+    def _facts(self, run: RunFolder) -> Facts:
+        return gather(run, self._rates)
+
+    @property
+    def _rates(self) -> Rates:
+        return self._desk.pipeline.settings.rates
+
     def signature(self, project: Project) -> Hashable:
         run = self._desk.pipeline.tuned_run(project)
-        return (run and run.id, (run.path / "evaluation.json").exists() if run else False)
+        if run is None:
+            return None
+        written = tuple(_written(run, name) for name in ("evaluation.json", "energy.json", "spec.json"))
+        return (run.id, run.name, written, jobs.status(run).state in ENDED)
 
     def draw(self, project: Project) -> list[Any]:
         run = self._desk.pipeline.tuned_run(project)
-        report = run.report() if run else None
         hidden = gr.update(visible=False)
-        if run is None or report is None:
-            return [html.empty("The report comes at the end of a training."), "", hidden, hidden]
-        rows = _rows(run.predictions())
-        labels = [(f"{s.label} (n={s.n})", s.base, s.tuned) for s in report.labels]
-        return [
-            _summary(report, run.id),
-            html.paired("Score for each expected label", "base", "tuned", labels) if labels else "",
-            gr.update(value=rows, visible=True),
-            gr.update(visible=True),
-        ]
+        if run is None:
+            return [html.empty(_NOTHING), hidden, hidden, "", *self._files.hidden()]
+        ended, facts = jobs.status(run).state in ENDED, self._facts(run)
+        examined = facts.report is not None and facts.report.verdict is not None
+        examine = gr.update(visible=ended, value="Examine again" if examined else "Examine now")
+        if facts.report is None:
+            return [html.empty(_NOTHING), gr.update(visible=ended), examine, "", *self._files.hidden()]
+        files = self._files.of(run, self._rates)
+        return [_head(facts), gr.update(visible=True), examine, _body(facts), *files]
 
 
-def _summary(report: EvaluationReport, run_id: str) -> str:
-    change = report.comparison
-    bars = html.intervals(
-        [
-            ("Base", report.base.value, report.base.low, report.base.high, str(report.base)),
-            ("Tuned", report.tuned.value, report.tuned.low, report.tuned.high, str(report.tuned)),
-        ]
+def _written(run: RunFolder, name: str) -> float:
+    """When one of its files was written; 0 where there is none."""
+    try:
+        return (run.path / name).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def remedy_at(facts: Facts, gate: int, place: int) -> Remedy:
+    """A check's remedy by their places. Raises `RunError` where the report is another by now."""
+    try:
+        return facts.gates[gate][1].remedies[place]
+    except IndexError:
+        raise RunError("The report has changed meanwhile.", hint="Look at it again.") from None
+
+
+def _head(facts: Facts) -> str:
+    def button(gate: int, place: int, remedy: Remedy) -> str:
+        key = f"{facts.run_id}:{gate}:{place}"
+        return f'<button type="button" data-key="{escape(key)}">Make this plan</button>'
+
+    return _framed(sections.verdict(facts), sections.gates(facts, button))
+
+
+def _body(facts: Facts) -> str:
+    return _framed(
+        sections.scores(facts),
+        sections.mistakes(facts),
+        sections.confidence(facts),
+        sections.learning(facts),
+        sections.probes(facts, folded=True),
+        sections.rows(facts, filters=True),
+        sections.limits(facts),
+        sections.basis(facts),
     )
-    figures = [
-        (f"{report.metric}, tuned minus base, in points", f"{change.difference * 100:+.0f}"),
-        ("95 % interval of the difference", f"{change.low * 100:+.0f} to {change.high * 100:+.0f}"),
-        ("held-out rows", str(change.n)),
-        ("training time", html.duration(report.train_seconds)),
-        ("peak memory", f"{report.peak_memory_gb:.1f} GB"),
-    ]
-    basis = (
-        f"Run {run_id} on {report.base_model}: {report.train_rows} rows, {report.train_tokens:,} tokens. Both arms "
-        f"answered the same rows with prompt version {report.prompt_id}, greedy. Split seed {report.seed}, paired "
-        f"permutation test p = {change.p_value:.2g}."
-    )
-    return html.notes([_VERDICTS[change.verdict]]) + bars + html.tiles(figures) + html.notes([("info", basis)])
 
 
-def _rows(predictions: list[Prediction]) -> pd.DataFrame:
-    """Rows that training lost first, then those it won, then the rest."""
-    ordered = sorted(predictions, key=lambda p: (p.tuned_score >= p.base_score, p.tuned_score == p.base_score))
-    outcome = {1: "won", -1: "lost", 0: "same"}
-    table = [
-        (outcome[(p.tuned_score > p.base_score) - (p.tuned_score < p.base_score)], p.input, p.expected, p.base, p.tuned)
-        for p in ordered
-    ]
-    return pd.DataFrame(table, columns=["outcome", "input", "expected", "base", "tuned"])
+def _framed(*parts: str) -> str:
+    """Sections with their style, which the page has too."""
+    return f'<style>{style()}</style><div class="rp">{"".join(parts)}</div>'

@@ -19,8 +19,9 @@ from assistant.ui.panel import Desk, guarded
 from prompts.errors import DataError, TunewrightError
 from trainers import jobs
 from trainers.comparing import curves, differences
+from trainers.evaluation.records import EvaluationReport
 from trainers.paths import size_of
-from trainers.status import EvaluationReport, RunFolder, RunStatus
+from trainers.status import RunFolder, RunStatus
 
 # Asks for a name, and before a deletion, in the browser.
 _LISTEN = """

@@ -7,7 +7,7 @@ tests in `certainty`. To add a metric, write its row score and name it here.
 from __future__ import annotations
 
 from prompts.metrics.answers import bleu, chrf, exact_match, field_f1, json_match, rouge_l, token_f1, valid_json
-from prompts.metrics.certainty import Comparison, Score, Verdict, compare, summarize
+from prompts.metrics.certainty import Comparison, Score, Verdict, compare, holm, summarize
 from prompts.metrics.metric import Metric, macro_f1, micro_field_f1
 from prompts.spec import MetricName, OutputFormat
 
@@ -22,6 +22,7 @@ __all__ = [
     "compare",
     "exact_match",
     "field_f1",
+    "holm",
     "json_match",
     "metric_for",
     "rouge_l",

@@ -111,6 +111,16 @@ def _rows_needed(difference: float, spread: float) -> int:
     return math.ceil(((alpha * under_none + beta * spread) / difference) ** 2)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for having looked so often, in their order (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = worst
+    return corrected
+
+
 # Figures that are no mean over rows. Each row gives counts, and the figure is a function of their sums.
 
 Total = Callable[[Any], Any]  # from sums of shape (resamples, counts) to figures of shape (resamples,)
@@ -180,7 +190,7 @@ def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
     data = np.asarray(values)
-    if np.ptp(data) == 0:  # BCa divides by the spread
+    if np.ptp(data) <= 1e-9 * np.abs(data).max():  # BCa divides by the spread
         return float(data[0]), float(data[0])
     bounds = bootstrap(
         (data,), np.mean, n_resamples=4999, batch=_BATCH, method="BCa", rng=np.random.default_rng(_SEED)

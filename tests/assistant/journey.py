@@ -19,10 +19,11 @@ from assistant.workbench import NEW_PROJECT
 from prompts.metrics import compare, summarize
 from tests.fakes import ScriptedRoom
 from tests.trainers.runs import wait_until_ended, write_tickets
+from trainers.evaluation.records import EvaluationReport
 from trainers.hardware import choose_compute
 from trainers.jobs import create_run
 from trainers.paths import Paths
-from trainers.status import EvaluationReport, RunFolder, RunStatus
+from trainers.status import RunFolder, RunStatus
 
 DESCRIPTION = "Route tickets to the team that should answer"
 

@@ -18,13 +18,13 @@ from tests.trainers.runs import wait_for, wait_until_ended, write_tickets
 from trainers.data import Mapping
 from trainers.jobs import create_run, list_runs, status
 from trainers.paths import Paths
-from trainers.plan import DataPlan, Optimization, TrainingPlan
+from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
 from trainers.status import RunStatus
 from trainers.strategies import LoraStrategy
 
 COMMANDS = (
-    "app", "describe", "profile", "train", "script", "runs", "cancel", "report", "fetch", "stop", "resume", "rename",
-    "delete", "diff", "serve", "import", "prompt", "user", "votes",
+    "app", "describe", "profile", "train", "script", "runs", "cancel", "fetch", "evaluate", "report", "stop", "resume",
+    "rename", "delete", "diff", "serve", "import", "export", "watch", "prompt", "user", "votes",
 )  # fmt: skip
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 
@@ -60,6 +60,7 @@ def plan(tmp_path: Path, tiny_model: Path) -> TrainingPlan:
             path=write_tickets(tmp_path / "tickets.csv", rows=40), columns=Mapping(input="text", output="label")
         ),
         training=Optimization(epochs=1, learning_rate=5e-3, batch_size=4, max_tokens=128),
+        evaluation=EvaluationPlan(probes=(), few_shot=0),
     )
 
 
@@ -212,14 +213,12 @@ def test_a_plan_is_trained_and_reported(ready: Paths, plan_file: Path) -> None:
     assert lines[0] == f"run {run.id} in {run.path}"
     report = run.report()
     assert report is not None
-    end = [
-        f"base  exact match: {report.base}",
-        f"tuned exact match: {report.tuned}",
-        lines[-2],
-        f"adapter: {run.adapter}",
-    ]
-    assert lines[-4:] == end
-    assert lines[-2].startswith("difference: ") and report.comparison.verdict in lines[-2]
+    assert report.verdict is not None
+    end = lines[lines.index(report.verdict.headline) :]
+    assert end[1:3] == [f"base  exact match: {report.base}", f"tuned exact match: {report.tuned}"]
+    assert end[3].startswith("difference: ") and report.comparison.verdict in end[3]
+    assert end[4:-1] == [f"{gate.level:<8} {gate.name}: {gate.told}" for gate in report.gates]
+    assert end[-1] == f"adapter: {run.adapter}"
     assert (run.adapter / "adapter_model.safetensors").is_file()
     # Later, and by the other commands.
     assert tunewright("report", run.id).stdout.splitlines() == end
@@ -228,6 +227,41 @@ def test_a_plan_is_trained_and_reported(ready: Paths, plan_file: Path) -> None:
     assert listed.split()[:2] == [run.id, "done"]
     assert f"base {report.base.value:.0%}, tuned {report.tuned.value:.0%}" in listed
     assert tunewright("cancel", run.id).stdout == f"{run.id} has ended already: done.\n"
+
+
+def test_a_result_is_examined_anew_and_written_as_card_page_and_json(
+    ready: Paths, plan_file: Path, tmp_path: Path
+) -> None:
+    tunewright("train", plan_file)
+    [run] = list_runs(ready)
+    before = run.report()
+    assert before is not None and before.parts == ()
+    wrong = the_error(tunewright("evaluate", run.id, "--probe", "curve"))
+    assert "curve" in wrong and "curves" in wrong
+    assert the_error(tunewright("evaluate", run.id, "--pairs", "gone.csv")).startswith("There is no file")
+    assert run.report() == before, "what cannot be done changes nothing"
+    ran = tunewright("evaluate", run.id, "--probe", "curves", "--rows", "4", "--json")
+    assert ran.returncode == 0, ran.stderr
+    told, after = json.loads(ran.stdout), run.report()
+    assert after is not None and told == after.model_dump(mode="json")
+    assert [part["probe"] for part in told["parts"]] == ["curves"] and "examined" in ran.stderr
+    card = tunewright("report", run.id, "--format", "card").stdout
+    assert card.startswith("---\n") and after.verdict and after.verdict.headline in card
+    page = tmp_path / "report.html"
+    tunewright("report", run.id, "--format", "html", "--to", page)
+    assert after.verdict.headline in page.read_text("utf-8")
+    assert json.loads(tunewright("report", run.id, "--json").stdout)["report"]["tuned"]["n"] == after.tuned.n
+
+
+def test_a_run_whose_base_is_gone_says_so(ready: Paths, plan: TrainingPlan, tmp_path: Path) -> None:
+    run = create_run(plan, ready)
+    run.write_status(RunStatus(state="done"))
+    run.adapter.mkdir()
+    (run.adapter / "adapter_config.json").write_text("{}")
+    moved = plan.model_copy(update={"base_model": str(tmp_path / "gone")})
+    (run.path / "plan.yaml").write_text(moved.to_yaml())
+    assert str(tmp_path / "gone") in the_error(tunewright("evaluate", run.id))
+    assert run.written_status().state == "done"
 
 
 def test_a_run_that_failed_says_why(ready: Paths, plan: TrainingPlan) -> None:

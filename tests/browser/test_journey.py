@@ -156,7 +156,7 @@ def test_advice_training_and_a_closed_page(app: RunningApp, page: Page) -> None:
     open_panel(page, "Train")
     expect(page.locator(".tw-progress")).to_contain_text("Finished: 100%")
     open_panel(page, "Report")
-    expect(page.locator(".tw-tile", has_text="held-out rows")).to_contain_text("30")
+    expect(page.locator(".rp-tiles > div", has_text="held-out rows")).to_contain_text("30")
 
 
 def compare(page: Page, message: str, timeout: float) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from trainers.hardware import Compute, choose_compute
 from trainers.jobs import list_runs
 from trainers.models import resolve
 from trainers.paths import Paths, default_paths
-from trainers.plan import DataPlan, Optimization, TrainingPlan
+from trainers.plan import DataPlan, EvaluationPlan, Optimization, TrainingPlan
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,7 @@ def tiny_plan(tiny_model: Path, tickets: Path) -> Callable[..., TrainingPlan]:
             base_model=base_model,
             data=DataPlan(path=tickets, columns=Mapping(input="text", output="label"), seed=3),
             training=Optimization.model_validate({**usual, **training}),
+            evaluation=EvaluationPlan(probes=(), few_shot=0),  # these have tests of their own
         )
 
     return make
