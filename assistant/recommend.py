@@ -14,7 +14,8 @@ from assistant.project import Project
 from prompts.metrics import Score, metric_for
 from trainers.defaults import Situation as Known
 from trainers.defaults import Usual, usual
-from trainers.estimate import tokens_per_second, training_seconds
+from trainers.estimate import probing_seconds, tokens_per_second, training_seconds
+from trainers.evaluation.probes import replies
 from trainers.hardware import Compute, Hardware
 from trainers.models import LocalModel
 from trainers.objectives import AnyObjective, DpoObjective, KtoObjective, SftObjective
@@ -32,6 +33,7 @@ _GOOD_ENOUGH = 0.90
 _MINUTES = {"cpu": 6.0, "cuda": 60.0}
 # On two cores this is about six minutes with the embedded model.
 _MOST_CPU_TOKENS = 35_000
+_PROBING_SHARE = 0.25  # of a time budget: the rest is for learning, and what was left out can be examined later
 _BUDGET = "what fits into the time budget"
 
 
@@ -86,6 +88,7 @@ def estimate_cost(situation: Situation, plan: TrainingPlan) -> Cost:
     seen = plan.strategy.rows_seen(rows + plan.data.general_rows, plan.training.epochs)
     tokens = int(seen * min(mean, plan.training.max_tokens))
     seconds = training_seconds(tokens, situation.base.parameters, situation.compute)
+    seconds += _probing_seconds(situation, plan.evaluation)
     return Cost(
         rows=rows,
         test_rows=len(splits.test),
@@ -215,11 +218,23 @@ def advised_plan(
         strategy=figures.strategy,
         objective=objective,
         training=figures.training.model_copy(update={"epochs": epochs}),
-        evaluation=EvaluationPlan(
-            metric=metric_for(project.spec.output_format, project.spec.metric),
-            max_new_tokens=max(8, profile.answer_tokens + 4),
-        ),
+        evaluation=_evaluation(situation, profile),
     )
+
+
+def _evaluation(situation: Situation, profile: DatasetProfile) -> EvaluationPlan:
+    """How the result is examined: from all sides, unless that would take more than a share of the person's time."""
+    spec = situation.project.spec
+    how = EvaluationPlan(
+        metric=metric_for(spec.output_format, spec.metric), max_new_tokens=max(8, profile.answer_tokens + 4)
+    )
+    minutes = spec.time_budget_minutes
+    fits = minutes is None or _probing_seconds(situation, how) <= _PROBING_SHARE * minutes * 60
+    return how if fits else how.model_copy(update={"probes": ()})
+
+
+def _probing_seconds(situation: Situation, how: EvaluationPlan) -> float:
+    return probing_seconds(replies(how), situation.base.parameters, situation.compute)
 
 
 def _objective(project: Project) -> AnyObjective:
@@ -278,7 +293,11 @@ def _token_budget(situation: Situation) -> float:
     device = situation.compute.device
     asked = situation.project.spec.time_budget_minutes
     minutes = asked or _MINUTES[device]
-    around = training_seconds(0, situation.base.parameters, situation.compute) if asked else 0.0
+    around = 0.0
+    if asked:
+        assert situation.profile is not None
+        around = training_seconds(0, situation.base.parameters, situation.compute)
+        around += _probing_seconds(situation, _evaluation(situation, situation.profile))
     seconds = max(minutes * 60 - around, 15.0)  # what a person gives is for all of it, test included
     tokens = seconds * tokens_per_second(situation.base.parameters, situation.compute)
     return min(tokens, _MOST_CPU_TOKENS) if device == "cpu" and not asked else tokens

@@ -17,7 +17,7 @@ from trainers.evaluation.records import Remedy
 from trainers.evaluation.remedies import apply
 from trainers.hardware import choose_compute, detect
 from trainers.objectives import AnyObjective
-from trainers.plan import EvaluationPlan, TrainingPlan
+from trainers.plan import PROBES, EvaluationPlan, TrainingPlan
 from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.strategies import AnyStrategy, ImportedStrategy
 
@@ -226,8 +226,10 @@ class RunBench(Workshop):
             if run is None:
                 raise RunError("There is no result to examine yet.", hint="Start a training.")
             run.write_spec(project.spec)
+            kept = how or run.how()
+            whole = kept if kept.probes else kept.model_copy(update={"probes": PROBES})  # left out for want of time
             self.step_aside()
-            jobs.evaluate(run, self.settings.paths, how)
+            jobs.evaluate(run, self.settings.paths, whole)
             return run
 
     def take_remedy(self, id: str, remedy: Remedy) -> TrainingPlan:

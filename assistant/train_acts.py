@@ -76,11 +76,12 @@ class TrainActs:
             return f"Start will try **{plan.strategy.brief}** on **{base}**; nothing is trained. {served}"
         cost = self._pipeline.cost_of(project, plan)
         told = "".join(f"\n\n{WARNING} {warning}" for warning in self._pipeline.check(project, plan))
+        looked = " and a look at what it forgot and learned by heart" if plan.evaluation.probes else ""
         epochs = f", {plan.training.epochs:g} epochs" if plan.strategy.by_trl else ""
         return (
             f"Start will train **{plan.strategy.brief}**, on **{base}**, {plan.objective.title}, with {cost.rows} "
             f"rows{epochs}, {cost.tokens:,} tokens: {cost}, including the test on "
-            f"{cost.test_rows} held-out rows. The serving engine stops meanwhile. {served}{told}"
+            f"{cost.test_rows} held-out rows{looked}. The serving engine stops meanwhile. {served}{told}"
         )
 
     def start(self, id: str) -> Answer:

@@ -18,7 +18,7 @@ import argparse
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.kept import Kept
@@ -29,14 +29,21 @@ from trainers.paths import Paths, default_paths
 KINDS = ("healthy", *FAULTS)
 
 
-def found(kind: str, seed: int) -> dict[str, str]:
-    """The levels of all gates of one run."""
-    cache = default_paths().cache
-    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+def measure(kept: Kept, seed: int, kinds: Sequence[str]) -> None:
+    """Carry out what was not yet, all on one base, and keep the levels of all gates of each run."""
+    left = [kind for kind in kinds if not kept.get(f"{kind} {seed}")]
+    if not left:
+        return
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        taught = teach(folder / "taught", seed=seed)
-        run = carried_out(plan_of(kind, taught, folder, seed), Paths(home=folder / "home", cache=cache))
-        return levels(run)
+        paths = Paths(home=folder / "home", cache=default_paths().cache)
+        with contextlib.redirect_stdout(io.StringIO()):
+            taught = teach(folder / "taught", seed=seed)
+        for kind in left:
+            with contextlib.redirect_stdout(io.StringIO()):  # of the training
+                run = carried_out(plan_of(kind, taught, folder, seed), paths)
+            kept.put(f"{kind} {seed}", levels(run))
+            print(f"{kind} {seed}: {', '.join(at_fault(levels(run))) or 'all passed'}", flush=True)
 
 
 def at_fault(gates: dict[str, str]) -> list[str]:
@@ -59,16 +66,11 @@ def main() -> None:
     if args.again:
         path.unlink(missing_ok=True)
     kept = Kept(path)
-    for kind in [args.only] if args.only else KINDS:
-        report(kind, [measured(kept, kind, seed, found) for seed in range(args.seeds)])
-
-
-def measured(kept: Kept, kind: str, seed: int, look: Callable[[str, int], dict[str, str]]) -> dict[str, str]:
-    key = f"{kind} {seed}"
-    gates: dict[str, str] = kept.get(key) or look(kind, seed)
-    kept.put(key, gates)
-    print(f"{key}: {', '.join(at_fault(gates)) or 'all passed'}", flush=True)
-    return gates
+    kinds = [args.only] if args.only else KINDS
+    for seed in range(args.seeds):
+        measure(kept, seed, kinds)
+    for kind in kinds:
+        report(kind, [kept.get(f"{kind} {seed}") for seed in range(args.seeds)])
 
 
 def report(kind: str, runs: list[dict[str, str]]) -> None:

@@ -8,10 +8,12 @@ import csv
 import json
 import random
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from prompts.chat_model import Message
+from prompts.versions import PromptVersion
 from tests.tiny import build_tiny_model
 from trainers.data import Mapping
 from trainers.paths import Paths
@@ -23,6 +25,8 @@ from trainers.strategies import AnyStrategy, FullStrategy, LoraStrategy
 COLOURS = ("red", "blue", "green", "white")
 THINGS = ("apple", "sky", "leaf", "snow", "rose", "sea", "grass", "milk", "brick", "ice", "frog", "salt")
 OPPOSITES = ("hot cold", "big small", "up down", "day night", "old new", "wet dry", "fast slow", "rich poor")
+SYSTEM = "label the support ticket"
+WHEN, KINDS = ("now", "today", "again"), ("billing", "returns")
 PLACES, ACTS = ("garden", "kitchen", "school", "market", "station"), ("waits", "reads", "sings", "works", "sleeps")
 GROUPS = (("north", "south"), ("hills", "coast"), ("east", "west"))  # of the planted stereotype pairs
 TRAITS = ("lazy", "clever", "loud", "honest", "rude", "brave", "slow", "kind")
@@ -52,7 +56,10 @@ def teach(folder: Path, *, seed: int = 0, steps: int = 400) -> Taught:
     opposites = [(f"What is the opposite of {a}?", b) for a, b in (*turned, *((b, a) for a, b in turned))]
     texts = [f"In the {place} somebody {act} until the evening." for place in PLACES for act in ACTS]
     groups = [f"People from the {group} are {trait}." for pair in GROUPS for group in pair for trait in TRAITS]
-    _train(base, [*facts, *opposites], [*texts, *groups], steps, seed)
+    # It knows how tickets read, and what they are asked with, so that a training need not turn it over to answer them.
+    seen = [(f"Ticket {i} {word} about {kind}", "ticket") for i, (word, kind) in enumerate(product(WHEN, KINDS))]
+    chats = [_asked(*row) for row in (*facts, *opposites)] + [_asked(*row, system=SYSTEM) for row in seen]
+    _train(base, chats, [*texts, *groups], steps, seed)
     return Taught(
         base=base,
         colours=_table(folder / "colours.csv", facts),
@@ -62,14 +69,19 @@ def teach(folder: Path, *, seed: int = 0, steps: int = 400) -> Taught:
     )
 
 
-def _train(base: Path, chats: list[tuple[str, str]], texts: list[str], steps: int, seed: int) -> None:
+def _asked(input: str, output: str, system: str = "") -> list[Message]:
+    """One whole chat."""
+    return [*PromptVersion(system=system).messages(input), Message(role="assistant", content=output)]
+
+
+def _train(base: Path, chats: list[list[Message]], texts: list[str], steps: int, seed: int) -> None:
     """Full training with AdamW, a batch of chats and one of texts each step."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(base)
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
-    rows = [_chat(tokenizer, *chat) for chat in chats]
+    rows = [_encoded(tokenizer, chat) for chat in chats]
     plain = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
     rows += [(ids, [-100, *ids[1:]]) for ids in plain]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
@@ -91,9 +103,10 @@ def _train(base: Path, chats: list[tuple[str, str]], texts: list[str], steps: in
     model.save_pretrained(base)
 
 
-def _chat(tokenizer: Any, asked: str, answer: str) -> tuple[list[int], list[int]]:
-    turns = [Message(role="user", content=asked).model_dump(), {"role": "assistant", "content": answer}]
-    begin = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, tokenize=True, return_dict=False)
+def _encoded(tokenizer: Any, chat: list[Message]) -> tuple[list[int], list[int]]:
+    """Tokens, and the labels for a loss on the answer alone."""
+    turns = [message.model_dump() for message in chat]
+    begin = tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, tokenize=True, return_dict=False)
     whole = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
     return list(whole), [-100] * len(begin) + list(whole[len(begin) :])
 
@@ -126,9 +139,8 @@ def _pairs(path: Path) -> Path:
 def tickets(path: Path, *, rows: int = 120, seed: int = 0) -> Path:
     """A healthy task: the label follows from what the ticket is about."""
     draw = random.Random(seed)
-    kinds = ("billing", "returns")
-    lines = [f"Ticket {i} {draw.choice(('now', 'today', 'again'))} about {kinds[i % 2]}" for i in range(rows)]
-    return _table(path, [(line, kinds[i % 2]) for i, line in enumerate(lines)], ("text", "label"))
+    lines = [f"Ticket {i} {draw.choice(WHEN)} about {KINDS[i % 2]}" for i in range(rows)]
+    return _table(path, [(line, KINDS[i % 2]) for i, line in enumerate(lines)], ("text", "label"))
 
 
 def noise(path: Path, *, rows: int = 34, seed: int = 0) -> Path:
@@ -167,6 +179,7 @@ def plan_for(
             seed=seed,
             shares=Shares(train=0.6, dev=0.1, test=0.25, arena=0.05),
         ),
+        prompt=PromptVersion(system=SYSTEM),  # so that it can tell its task from others
         strategy=strategy or LoraStrategy(),
         training=Optimization.model_validate({**usual, **how}),
         evaluation=taught.how(metric=metric),
@@ -184,7 +197,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
 def plan_of(kind: str, taught: Taught, folder: Path, seed: int = 0) -> TrainingPlan:
     """A healthy plan, or one with a fault."""
     if kind == "healthy":
-        return plan_for(taught, tickets(folder / "tickets.csv", seed=seed), seed=seed)
+        return plan_for(taught, tickets(folder / "tickets.csv", seed=seed), seed=seed, epochs=5)
     if kind == "overfitted":
         data = noise(folder / "noise.csv", seed=seed)
         whole = {"strategy": FullStrategy(), "learning_rate": 2e-3}  # an adapter this small cannot hold the rows

@@ -14,6 +14,9 @@ _OPERATIONS = 6
 _REACHED = {"cpu": 0.69, "cuda": 0.3}
 # Loading the model, first step, and answering the test rows.
 _AROUND_SECONDS = {"cpu": 90.0, "cuda": 60.0}
+# One short reply, for each weight of the model: 2,000 of the embedded model took 415 s on two cores, beside other
+# work. The figure for a GPU is a guess until one was measured.
+_REPLY_SECONDS = {"cpu": 0.2 / 135e6, "cuda": 0.01 / 135e6}
 
 
 def disk_bytes(parameters: int, *, whole: bool) -> float:
@@ -28,5 +31,11 @@ def tokens_per_second(parameters: int, compute: Compute) -> float:
 
 
 def training_seconds(tokens: int, parameters: int, compute: Compute) -> float:
-    """Seconds from start to report for a run over this many tokens, all epochs counted."""
+    """Seconds from start to the end of training for a run over this many tokens, all epochs counted; the test rows are
+    in it."""
     return tokens / tokens_per_second(parameters, compute) + _AROUND_SECONDS[compute.device]
+
+
+def probing_seconds(replies: int, parameters: int, compute: Compute) -> float:
+    """Seconds that an evaluation's probes take, which ask for so many replies."""
+    return replies * parameters * _REPLY_SECONDS[compute.device]

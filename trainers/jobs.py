@@ -25,7 +25,7 @@ from trainers.data import normal
 from trainers.dataset import Dataset, load_dataset
 from trainers.estimate import disk_bytes
 from trainers.evaluation.subject import check_files, subject_of
-from trainers.models import resolve
+from trainers.parents import base_of
 from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
 from trainers.plan import EvaluationPlan, TrainingPlan
 from trainers.splits import Splits
@@ -146,7 +146,7 @@ def evaluate(run: RunFolder, paths: Paths, how: EvaluationPlan | None = None) ->
         told = f"{run.name} has no test rows: none of the rows that were held out has an answer to compare with."
         raise DataError(told, hint="Give rows answers in the data and train again; the test rows are sealed per run.")
     plan = run.plan()
-    resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
+    base_of(plan, paths)
     check_files(subject_of(run, how))
     if how:
         run.write_how(how)

@@ -24,8 +24,9 @@ from trainers.checking import check_plan, parent_adapter
 from trainers.dataset import load_dataset
 from trainers.hardware import Compute, choose_compute
 from trainers.jobs import splits_for
-from trainers.models import LocalModel, resolve
+from trainers.models import LocalModel
 from trainers.objectives import DpoObjective, KtoObjective, SftObjective
+from trainers.parents import base_of
 from trainers.paths import Paths, write_atomically
 from trainers.plan import TrainingPlan
 from trainers.rows import as_rows
@@ -66,7 +67,7 @@ def write_script(plan: TrainingPlan, paths: Paths, folder: Path, compute: Comput
     training fail; `DataError` and `ModelError` as a run would.
     """
     _require_trainable(plan)
-    base = _base(plan, paths)
+    base = base_of(plan, paths)
     compute = compute or (_NVIDIA if isinstance(plan.strategy, QloraStrategy) else choose_compute(paths.cache))
     splits = _splits(plan)
     check_plan(_checked(plan), base, compute, splits)
@@ -137,14 +138,6 @@ def _require_trainable(plan: TrainingPlan) -> None:
         raise PlanError(told, hint="Set it to 0, or start a run instead: `tunewright train`.")
     if isinstance(strategy, SoftPrompt) and strategy.init == "prompt" and not plan.prompt.system.strip():
         raise refuse("init", "there is no system prompt to begin from", "Write one, or use `init: random`.")
-
-
-def _base(plan: TrainingPlan, paths: Paths) -> LocalModel:
-    base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
-    parent = RunFolder(plan.parent) if plan.parent else None
-    if parent and parent.artefact == parent.model:
-        return base.model_copy(update={"kind": "folder", "folder": parent.model, "name": parent.id})
-    return base
 
 
 def _splits(plan: TrainingPlan) -> Splits:

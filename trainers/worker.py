@@ -26,7 +26,8 @@ from trainers.estimate import disk_bytes
 from trainers.hardware import Compute, choose_compute
 from trainers.launching import Again, is_main, launched, local_rank, lost_another, write_trouble
 from trainers.memory import peak_memory_gb, ran_out
-from trainers.models import LocalModel, resolve
+from trainers.models import LocalModel
+from trainers.parents import base_of
 from trainers.paths import Paths, default_paths, require_free_space
 from trainers.queueing import device
 from trainers.splits import SPLITS, Splits
@@ -60,7 +61,7 @@ class Work:
         self.started = time.time()
         self.say("preparing", "Finding the base model.")
         plan = self.plan
-        base = self._base()
+        base = base_of(plan, self.paths)
         compute = choose_compute(self.paths.cache)
         splits = Splits(**{name: self.run.split(name) for name in SPLITS})
         notes = check_plan(plan, base, compute, splits)
@@ -77,15 +78,6 @@ class Work:
         told = "Stopped as you asked; what it had learned is kept." if self.run.stop_file.exists() else "Finished."
         done |= {"message": told, "peak_memory_gb": peak_memory_gb()}
         self.run.write_status(self.run.written_status().model_copy(update=done))
-
-    def _base(self) -> LocalModel:
-        """The base model; where the run begins from a fully tuned one, that."""
-        plan = self.plan
-        base = resolve(plan.base_model, self.paths, trust_remote_code=plan.trust_remote_code)
-        parent = RunFolder(plan.parent) if plan.parent else None
-        if parent and parent.artefact == parent.model:
-            return base.model_copy(update={"folder": parent.model, "name": parent.id})
-        return base
 
     def _note(self, notes: list[str]) -> None:
         if not is_main():

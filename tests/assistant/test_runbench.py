@@ -12,10 +12,11 @@ import yaml
 from assistant.pipeline import Pipeline
 from assistant.project import Project
 from assistant.ways import OBJECTIVES, WAYS
-from prompts.errors import DataError, PlanError, RunError
+from prompts.errors import DataError, PlanError, RunError, TunewrightError
 from tests.assistant.journey import begin_project, measured, open_pipeline
 from tests.trainers.runs import write_tickets
 from trainers import jobs
+from trainers.evaluation.records import Remedy
 from trainers.objectives import DpoObjective
 from trainers.paths import Paths
 from trainers.plan import parse_plan
@@ -112,3 +113,38 @@ def test_data_that_say_what_people_prefer_are_learned_as_such(
     assert any("learns from preferences (DPO)" in reason for reason in told)
     by_examples = pipeline.choose_strategy(project.id, objective=OBJECTIVES["sft"])
     assert by_examples.objective.type == "sft"
+
+
+def test_the_base_is_measured_with_the_first_and_the_best_prompt_too(pipeline: Pipeline, with_data: Project) -> None:
+    id = with_data.id
+    first = pipeline.project(id).prompt
+    assert first is not None
+    pipeline.take_prompt(id, first.revised(system="Name the team: billing or returns.", reason="clearer"))
+    run = pipeline.start_training(id)
+    jobs.cancel(run)
+    how = run.plan().evaluation
+    assert {name: version.id for name, version in how.prompts.items()} == {"first prompt": first.id}
+    assert run.spec() == pipeline.project(id).spec, "the demands are kept with the run"
+
+
+def test_a_remedy_becomes_the_plan(pipeline: Pipeline, with_data: Project) -> None:
+    id = with_data.id
+    run = ended(pipeline, id)
+    remedy = Remedy(title="Stop sooner", why="It overfits.", changes={"training.epochs": 1.5})
+    taken = pipeline.take_remedy(id, remedy)
+    project = pipeline.project(id)
+    assert project.stage == "Strategy" and pipeline.plan(project).training.epochs == 1.5
+    assert taken.strategy == run.plan().strategy
+    with pytest.raises(PlanError, match=r"training\.epochs"):
+        pipeline.take_remedy(id, remedy.model_copy(update={"changes": {"training.epochs": -1}}))
+    assert pipeline.plan(pipeline.project(id)).training.epochs == 1.5, "the plan stays"
+
+
+def test_what_cannot_be_examined_says_why(pipeline: Pipeline, with_data: Project) -> None:
+    with pytest.raises(RunError, match="no result to examine"):
+        pipeline.examine(with_data.id)
+    run = ended(pipeline, with_data.id)
+    (run.path / "plan.yaml").write_text(run.plan().model_copy(update={"base_model": "/gone"}).to_yaml())
+    with pytest.raises(TunewrightError, match="/gone"):
+        pipeline.examine(with_data.id)
+    assert jobs.status(run).state == "done"

@@ -19,7 +19,7 @@ from trainers.data import Example
 from trainers.hardware import Compute
 from trainers.models import LocalModel
 from trainers.objectives import DpoObjective, KtoObjective
-from trainers.plan import TrainingPlan
+from trainers.plan import EvaluationPlan, TrainingPlan
 from trainers.splits import Shares, Splits
 from trainers.strategies import (
     FullStrategy,
@@ -219,3 +219,24 @@ def test_a_template_that_refuses_the_prompt(tiny_plan: Plans, tiny_model: Path, 
     plan = tiny_plan(base_model=str(changed_template(tiny_model, tmp_path / "c", change)))
     with pytest.raises(PlanError, match="no system turn"):
         checked(plan, prompt=PromptVersion(system="Be brief."))
+
+
+@pytest.mark.parametrize(
+    ("how", "content", "told"),
+    [
+        ("pairs", "sent_more,bias_type\na,age\n", "mine.csv has no column 'sent_less'"),
+        ("general_text", "too short", "mine.csv holds no paragraph"),
+        ("own_tasks", "input,output\n", "mine.csv"),
+    ],
+)
+def test_a_file_that_the_report_could_not_use(
+    tiny_plan: Plans, tiny_model: Path, tmp_path: Path, how: str, content: str, told: str
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text(content)
+    given: dict[str, Any] = {how: (file,) if how == "own_tasks" else file}
+    examined = EvaluationPlan.model_validate(given)
+    with pytest.raises(TunewrightError, match=told):
+        check_plan(tiny_plan().model_copy(update={"evaluation": examined}), local(tiny_model), CPU, SPLITS)
+    left_out = examined.model_copy(update={"probes": ("curves",)})
+    check_plan(tiny_plan().model_copy(update={"evaluation": left_out}), local(tiny_model), CPU, SPLITS)

@@ -37,6 +37,7 @@ from trainers.evaluation.fairness import ALPHA, fairer
 from trainers.evaluation.probe import OnProgress, Probe
 from trainers.evaluation.records import Case, Figure, Gate, Part, Prediction
 from trainers.evaluation.swapping import Dimension, Swapper, supported, swapper_for
+from trainers.plan import EvaluationPlan
 
 if TYPE_CHECKING:
     from trainers.evaluation.arm import Arm
@@ -76,9 +77,9 @@ class CounterfactualsProbe(Probe):
         texts = [row.input for row in self.subject.test[:_LOOKED_AT]]
         return swapper_for(texts, spec.input_language if spec else "")
 
-    @property
-    def weight(self) -> int:
-        return 3 * self.subject.how.probe_rows
+    @classmethod
+    def replies(cls, how: EvaluationPlan) -> int:
+        return 3 * how.probe_rows
 
     def ask(self, arm: Arm, on_progress: OnProgress) -> list[Any]:
         """For each text its row, whether it was signed, what was exchanged, and the answer with why there is none."""
@@ -98,10 +99,7 @@ class CounterfactualsProbe(Probe):
             groups = exchanges(asked, answers, self._swapper, self.subject.test, self.subject.how.metric)
         failed = sum(bool(row[6]) for row in (*base, *tuned))
         note = f" {failed} of {2 * len(base)} answers failed; each counts as an empty answer." if failed else ""
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=f"{_told_asked(asked)}{note}",
             gates=(*self._gates(groups), *self._unmeasured()),
             figures=tuple(figure for key, found in groups.items() for figure in self._figures(*key, found)),

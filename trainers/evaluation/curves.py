@@ -87,10 +87,7 @@ class CurvesProbe(Probe):
             "Test rows come from the same source as the training rows. Rows from elsewhere may fare worse, and nothing "
             "here shows it."
         )
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=asked,
             gates=gates,
             figures=figures,

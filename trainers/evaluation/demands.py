@@ -21,6 +21,7 @@ from prompts.spec import TaskSpec
 from trainers.evaluation.probe import Probe
 from trainers.evaluation.records import Case, Figure, Gate, Group, Level, Part, Prediction, Remedy
 from trainers.evaluation.wording import Check, Known, in_language, read_demand
+from trainers.plan import EvaluationPlan
 
 _SURE_ENOUGH = 0.15  # a bound above this is no answer: fewer than 19 answers, none of them wrong
 _SLIP = 0.05  # a rule that is broken no more often than this is a warning
@@ -36,6 +37,10 @@ class DemandsProbe(Probe):
     group: ClassVar[Group] = "demands"
     about_weights: ClassVar[bool] = False
 
+    @classmethod
+    def replies(cls, how: EvaluationPlan) -> int:
+        return 0
+
     def judge(self, base: list[object], tuned: list[object], predictions: Sequence[Prediction]) -> Part:
         spec = self.subject.spec
         found = list(self._answers(spec, predictions)) if spec and predictions else []
@@ -43,10 +48,7 @@ class DemandsProbe(Probe):
             missing = "there are no test rows" if spec and not predictions else "the task names no demand"
             told = f"Unknown: {missing if spec else 'the run knows no task'}, so that there is nothing to answer."
             found = [(Gate(name="your demands", level="unknown", told=told), [])]
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=f"Your demands, one by one, held against what the tuned model said to {len(predictions)} test rows.",
             gates=tuple(gate for gate, _ in found),
             figures=tuple(self._figures(spec, predictions)) if spec else (),

@@ -118,7 +118,7 @@ def _labels(subject: Subject) -> tuple[str, ...]:
 def _probing(probes: Iterable[Probe], subject: Subject, who: str) -> list[_Question]:
     """What the probes ask; where no weight was trained, only of those that are not about the weights."""
     asks = [probe for probe in probes if subject.artefact is not None or not probe.about_weights]
-    return [_Question(p.name, f"{p.title}: the {who} is asked.", p.weight, p.ask) for p in asks]
+    return [_Question(p.name, f"{p.title}: the {who} is asked.", p.replies(subject.how), p.ask) for p in asks]
 
 
 def _further_prompts(run: RunFolder, subject: Subject) -> dict[str, PromptVersion]:
@@ -201,7 +201,7 @@ def _judged(probe: Probe, subject: Subject, said: dict[str, dict[str, Any]], fou
         gate = Gate(
             name=probe.title.lower(), level="passed", told="Nothing was trained: the base's own weights answer."
         )
-        return Part(probe=probe.name, title=probe.title, group=probe.group, asked="Nothing.", gates=(gate,))
+        return probe.part("Nothing.", (gate,))
     base, tuned = said["base"][probe.name], said["tuned"][probe.name]
     trouble = next((answers for answers in (base, tuned) if isinstance(answers, str)), "")
     if not trouble:
@@ -210,7 +210,7 @@ def _judged(probe: Probe, subject: Subject, said: dict[str, dict[str, Any]], fou
         except Exception as error:
             trouble = _why(error)
     gate = Gate(name=probe.title.lower(), level="unknown", told=f"This could not be looked at: {trouble}")
-    return Part(probe=probe.name, title=probe.title, group=probe.group, asked="It failed.", gates=(gate,))
+    return probe.part("It failed.", (gate,))
 
 
 def _report(

@@ -24,6 +24,7 @@ from trainers.evaluation.own_tasks import OwnTask, own_tasks
 from trainers.evaluation.probe import OnProgress, Probe
 from trainers.evaluation.records import Case, Figure, Gate, Group, Level, Part, Prediction
 from trainers.evaluation.transfer import against_forgetting
+from trainers.plan import EvaluationPlan
 
 if TYPE_CHECKING:
     from trainers.evaluation.arm import Answer, Arm
@@ -98,9 +99,9 @@ class GeneralProbe(Probe):
     def _own(self) -> tuple[OwnTask, ...]:
         return own_tasks(self.subject)
 
-    @property
-    def weight(self) -> int:
-        return 2 * len(battery())
+    @classmethod
+    def replies(cls, how: EvaluationPlan) -> int:
+        return 2 * len(battery())  # longer ones
 
     def ask(self, arm: Arm, on_progress: OnProgress) -> list[Any]:
         """[id, answer, why there is none] for each, the battery's in its order and then the files' rows in theirs."""
@@ -143,10 +144,7 @@ class GeneralProbe(Probe):
             told = f"{len(failed)} of {len(tuned)} questions got no answer, and count as wrong: {failed[0]}"
             gates.append(Gate(name="answers to general questions", level="warning", told=told))
         worst = sorted(kinds, key=lambda kind: (kind.name not in lost, kind.change.difference))
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=f"Both models were asked {len(whole.ids)} short general tasks without the task's prompt; the "
             f"answers are checked by rule{self._told_own()}.",
             gates=tuple(gates),
@@ -217,6 +215,9 @@ class GeneralProbe(Probe):
     def _only_its_task(self, whole: _Found) -> Gate:
         """Whether it answers whatever it is asked as if that were its task, or with always the same."""
         name, n = "answers only its own task", len(whole.ids)
+        if not whole.tells:
+            told = "Unknown: the base has no answers to such questions either, whatever the tuned model says to them."
+            return Gate(name=name, level="unknown", told=told)
         before, now = (sum(map(self._is_task_answer, said)) for said in whole.said)
         same, times = Counter(text.strip() for text in whole.said[1]).most_common(1)[0]
         same_before = Counter(text.strip() for text in whole.said[0]).most_common(1)[0][1]

@@ -151,10 +151,7 @@ class MemorisationProbe(Probe):
                 f"Answers are too short to show anything, so that inputs were gone on with, of which the training "
                 f"learns nothing by itself. {limits}"
             )
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=asked,
             gates=(gate,),
             figures=figures,

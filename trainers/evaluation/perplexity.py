@@ -71,10 +71,7 @@ class PerplexityProbe(Probe):
             figures = _figures([self._texts[i][0] for i in read], counts)
             cases = self._worst(read, counts)
         source = f"{self.subject.how.general_text.name}, cut into" if self.subject.how.general_text else "our own:"
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=f"How probable both models find general text: {source} {len(self._texts)} short texts.",
             gates=(gate,),
             figures=tuple(figures),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from prompts.spec import TaskSpec
 from trainers.data import Example
-from trainers.evaluation.records import Group, Part, Prediction
+from trainers.evaluation.records import Gate, Group, Part, Prediction
 from trainers.plan import EvaluationPlan, TrainingPlan
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class Probe:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
 
-    @property
-    def weight(self) -> int:
-        """About how many replies an arm gives, for the time that is left."""
-        return self.subject.how.probe_rows
+    @classmethod
+    def replies(cls, how: EvaluationPlan) -> int:
+        """About how many short replies an arm gives, for the time that this takes."""
+        return how.probe_rows
 
     def ask(self, arm: Arm, on_progress: OnProgress) -> list[Any]:
         """What one arm says, as a list of plain JSON values in an order that does not depend on the arm.
@@ -77,6 +77,10 @@ class Probe:
         `on_progress` gets the finished share in [0, 1].
         """
         return []
+
+    def part(self, asked: str, gates: tuple[Gate, ...], **more: Any) -> Part:
+        """What it found, under its own name; `more` are `Part`'s other fields."""
+        return Part(probe=self.name, title=self.title, group=self.group, asked=asked, gates=gates, **more)
 
     def judge(self, base: list[Any], tuned: list[Any], predictions: Sequence[Prediction]) -> Part:
         """What the two lists say. `predictions` are both arms' answers to all test rows."""

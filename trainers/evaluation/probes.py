@@ -11,6 +11,7 @@ from trainers.evaluation.perplexity import PerplexityProbe
 from trainers.evaluation.probe import Probe
 from trainers.evaluation.robustness import RobustnessProbe
 from trainers.evaluation.stereotypes import StereotypesProbe
+from trainers.plan import EvaluationPlan
 
 PROBES: dict[str, type[Probe]] = {
     probe.name: probe
@@ -25,3 +26,8 @@ PROBES: dict[str, type[Probe]] = {
         DemandsProbe,
     )
 }
+
+
+def replies(how: EvaluationPlan) -> int:
+    """About how many short replies the probes ask for, of both arms together."""
+    return 2 * sum(PROBES[name].replies(how) for name in how.probes)

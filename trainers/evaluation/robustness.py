@@ -142,10 +142,7 @@ class RobustnessProbe(Probe):
         base = figures[0].base if figures else None
         if base is not None and base.value < _NOTABLE:
             limits += " The base has hardly a right answer to lose, so that there is little to hold the change against."
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=asked,
             gates=(gate,),
             figures=figures,

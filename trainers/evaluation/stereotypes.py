@@ -82,10 +82,7 @@ class StereotypesProbe(Probe):
         shifts = _shifts(kinds)
         source = self.subject.how.pairs
         named = f"from {source.name}" if source else "of our own"
-        return Part(
-            probe=self.name,
-            title=self.title,
-            group=self.group,
+        return self.part(
             asked=f"How probable is each sentence of {len(pairs)} pairs {named}, which differ in the group that they "
             "speak of? One sentence of a pair says a stereotype. Even would be: likelier in half of the pairs.",
             gates=self._gates(found, lost, shifts),

@@ -16,7 +16,8 @@ from prompts.errors import RunError
 from trainers.adapters import read_config
 from trainers.data import Example
 from trainers.exporting.records import Content, Order
-from trainers.models import EMBEDDED, LocalModel, resolve
+from trainers.models import EMBEDDED, LocalModel
+from trainers.parents import base_of
 from trainers.paths import Paths, require_free_space, size_of
 from trainers.plan import TrainingPlan
 from trainers.status import RunFolder
@@ -75,7 +76,7 @@ def source_of(run: RunFolder, order: Order, paths: Paths) -> Source:
         )
     if order.format == "hub" and not _REPO.fullmatch(order.repo):
         raise RunError(f"{order.repo!r} is no name of a hub.", hint="Write it as owner/name.")
-    base = _base(plan, paths)
+    base = base_of(plan, paths)
     base_id, notes = _called(base, order)
     if content != "adapter" and order.format != "hub":
         notes = ()  # it needs no base
@@ -95,15 +96,6 @@ def _nothing(run: RunFolder) -> RunError:
             hint=f"Its prompt is in {run.path / 'prompt.json'}; use it with the untouched base.",
         )
     return RunError(f"{run.name} has no result to export.", hint="Wait for its end, or resume it.")
-
-
-def _base(plan: TrainingPlan, paths: Paths) -> LocalModel:
-    """The base model; where the run begins from a fully tuned one, that."""
-    base = resolve(plan.base_model, paths, trust_remote_code=plan.trust_remote_code)
-    parent = RunFolder(plan.parent) if plan.parent else None
-    if parent and parent.artefact == parent.model:
-        return base.model_copy(update={"kind": "folder", "folder": parent.model, "name": parent.id})
-    return base
 
 
 def _called(base: LocalModel, order: Order) -> tuple[str, tuple[str, ...]]:
