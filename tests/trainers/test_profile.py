@@ -84,3 +84,5 @@ def test_an_estimate_grows_with_tokens_and_weights() -> None:
     assert training_seconds(104_000, 135_000_000, slow) == pytest.approx(1000 + 90, rel=0.01)
     fast = slow.model_copy(update={"gflops": 244})
     assert training_seconds(104_000, 135_000_000, fast) < training_seconds(104_000, 135_000_000, slow)
+    matrix_unit = slow.model_copy(update={"dtype": "bfloat16", "gflops": 1507})
+    assert tokens_per_second(135_000_000, matrix_unit) == pytest.approx(130, abs=2), "as measured, and not 1,280"
