@@ -112,7 +112,10 @@ def served_runs(runs: Sequence[str], settings: Settings) -> list[ServedModel]:
     for run in (jobs.find_run(name, settings.paths) for name in runs):
         plan = run.plan()
         base = resolve(plan.base_model, settings.paths, trust_remote_code=plan.trust_remote_code)
-        bases.setdefault(base.name, ServedModel(name=base.name, base=base, prompt=plan.prompt))
+        alone = base.name not in bases or run.artefact is None  # a result that is a prompt answers by the base's name
+        if alone:
+            prompt = plan.prompt if run.artefact else run.result_prompt()
+            bases[base.name] = ServedModel(name=base.name, base=base, prompt=prompt)
         if run.artefact:
             tuned.append(ServedModel(name=run.id, base=base, artefact=run.artefact, prompt=run.result_prompt()))
         elif not run.has_result:

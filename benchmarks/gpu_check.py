@@ -37,6 +37,8 @@ from prompts.chat_model import ChatModel, Message, Reply, Sampling, complete_all
 from prompts.versions import PromptVersion
 from trainers import jobs
 from trainers.data import Mapping
+from trainers.exporting.carry_out import export
+from trainers.exporting.records import Order
 from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED, LocalModel, resolve
 from trainers.paths import Paths, default_paths
@@ -151,10 +153,13 @@ def _check(record: Record, paths: Paths, base_model: str, engines: Sequence[Engi
     record.step("base model", lambda: _base(base_model, paths))
     runs: list[RunFolder] = []
     usual = _plan(base_model, size, _PROMPT, batch_size=4, epochs=size.epochs)
-    record.step("LoRA, batches of 4; evaluation", lambda: _train(usual, paths, runs))
+    record.step("LoRA, batches of 4; evaluation with all probes", lambda: _train(usual, paths, runs))
+    record.step("export: merged, loaded again and compared", lambda: _export(runs[0], paths))
     held = _plan(base_model, size, _PROMPT.revised(reason="held to the labels", allowed=_TEAMS), batch_size=32)
+    held = held.model_copy(update={"evaluation": held.evaluation.model_copy(update={"probes": ()})})
     record.step("LoRA, batches of 32, 1 epoch; evaluation held to the labels", lambda: _train(held, paths, []))
-    soft = usual.model_copy(update={"strategy": PromptTuningStrategy(), "training": held.training})
+    later = {"training": held.training, "evaluation": held.evaluation}
+    soft = usual.model_copy(update={"strategy": PromptTuningStrategy(), **later})
     record.step("prompt tuning, 1 epoch; evaluation", lambda: _train(soft, paths, runs))
     for engine in engines:
         _serve(record, engine, paths, runs, size)
@@ -217,6 +222,11 @@ def _train(plan: TrainingPlan, paths: Paths, runs: list[RunFolder]) -> str:
         f"{report.train_tokens:,} tokens in {report.train_seconds:.0f} s, {status.tokens_per_second:,.0f} tokens/s; "
         f"peak {report.peak_memory_gb:.2f} GB; {report.metric}: base {report.base}, tuned {report.tuned}"
     )
+
+
+def _export(run: RunFolder, paths: Paths) -> str:
+    """The self-test's figures. Raises where the export does not answer as the served model does."""
+    return export(run, Order(format="merged"), paths).self_test.told
 
 
 def _serve(record: Record, engine: EngineChoice, paths: Paths, runs: Sequence[RunFolder], size: Size) -> None:

@@ -1,10 +1,12 @@
 """Banking77 on the embedded model without the UI: plan, run, report.
 
     python -m benchmarks.journey --data DIR [--intents 8] [--train 128] [--test 200] [--base-model embedded]
+        [--general-rows 0]
 
 DIR holds `train.csv` and `test.csv` of Banking77 (text,category). Takes the first intents alphabetically, equally many
 rows of each, seeded. Both arms answer greedily, unconstrained, with at most 24 new tokens. Prints as it goes; a run
-that was interrupted is found again by its settings and goes on to be watched.
+that was interrupted is found again by its settings and goes on to be watched. `--general-rows` mixes so many general
+questions, answered by the base itself, into the training: the report then tells what that saves of the base.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ def build_plan(args: argparse.Namespace, folder: Path) -> TrainingPlan:
             columns=Mapping(input="text", output="category", split="split"),
             shares=Shares(train=1.0, dev=0.0, test=0.0, arena=0.0),
             seed=_SEED,
+            general_rows=args.general_rows,
         ),
         prompt=PromptVersion(system="Name the intent of the bank customer's message."),
         strategy=LoraStrategy(r=args.rank, alpha=2 * args.rank),
@@ -103,6 +106,7 @@ def main() -> None:
     parser.add_argument("--intents", type=int, default=8)
     parser.add_argument("--train", type=int, default=128)
     parser.add_argument("--test", type=int, default=200)
+    parser.add_argument("--general-rows", type=int, default=0)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -127,8 +131,12 @@ def main() -> None:
     print(f"tuned exact match: {report.tuned.value:.2f} (n={report.tuned.n})")
     print(f"95 % intervals: base {report.base.low:.2f} to {report.base.high:.2f}, tuned {report.tuned.low:.2f} to "
           f"{report.tuned.high:.2f}; {report.comparison.verdict}, p = {report.comparison.p_value:.2g}")  # fmt: skip
+    for gate in (*report.gates, *(gate for part in report.parts for gate in part.gates)):
+        print(f"{gate.level:<8} {gate.name}: {gate.told}")
+    print(f"verdict: {report.verdict.headline if report.verdict else 'none'}")
     whole = status.updated - status.started
-    print(f"seconds: {whole:.0f} in all, {report.train_seconds:.0f} training {report.train_tokens:,} tokens")
+    print(f"seconds: {whole:.0f} in all, {report.train_seconds:.0f} training {report.train_tokens:,} tokens, "
+          f"{report.evaluation_seconds:.0f} examining")  # fmt: skip
     print(f"peak memory: {report.peak_memory_gb:.2f} GB")
     record = {"report": json.loads(report.model_dump_json()), "seconds": whole, "machine": str(detect())}
     (run.path / "benchmark.json").write_text(json.dumps(record, indent=1))

@@ -351,13 +351,13 @@ def part(*gates: Gate) -> Part:
         ((0, 1), (), (), "passed", "Yes, it really got better."),
         ((1, 0), (), (), "failed", "It got worse. Do not use it."),
         ((1, 1), (), (), "warning", "Cannot tell: the difference may be chance."),
-        ((0, 1), (), (gate("sums", "failed"),), "failed", "It got better at the task, but failed on: sums."),
+        ((0, 1), (), (gate("sums", "failed"),), "failed", "It got better at the task, but forgot what the base could do."),
         ((0, 1), (gate("few rows", "warning"),), (), "warning", "It got better, with reservations: few rows."),
         ((0, 1), (gate("better than a prompt alone", "warning"),), (), "warning",
          "It got better than the base, but a prompt alone may do as well."),
         ((0, 1), (), (gate("refusals", "unknown"),), "passed", "Yes, it really got better."),
         ((1, 1), (), (gate("memorised", "failed"),), "failed",
-         "No gain that can be told from chance, and it failed on: memorised."),
+         "It cannot be told from chance that it got better, and it forgot what the base could do."),
     ],
 )  # fmt: skip
 def test_the_verdict(scores: Any, own: Any, others: Any, level: str, headline: str) -> None:

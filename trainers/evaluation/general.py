@@ -133,7 +133,7 @@ class GeneralProbe(Probe):
         lost = self._lost([whole, *(kind for kind in kinds if kind.own)], general)
         gates = [
             *(self._gate(kind, kind.name in lost) for kind in (whole, *(k for k in kinds if k.own))),
-            *(self._gate(kind, True) for kind in general if kind.name in lost),
+            *(self._gate(kind, True, named=whole.name in lost) for kind in general if kind.name in lost),
         ]
         untested = [f"{kind.name} ({kind.solved:.0f} of {len(kind.ids)})" for kind in general if not kind.tells]
         if untested and whole.tells:
@@ -197,20 +197,22 @@ class GeneralProbe(Probe):
             }
         return found
 
-    def _gate(self, found: _Found, lost: bool) -> Gate:
+    def _gate(self, found: _Found, lost: bool, named: bool = False) -> Gate:
+        """One kind's gate; its remedies are left out where they are `named` already."""
         kind = f"another task: {found.name}" if found.own else f"general tasks: {found.name}"
-        named = ALL if found.name == ALL and not found.own else kind
+        title = ALL if found.name == ALL and not found.own else kind
         base, tuned = (summarize(scores) for scores in found.scores)
         if not found.tells:
             solved = f"{found.solved:.0f} of {len(found.ids)}"
             told = f"Unknown: the base itself solves {solved}, so that there is next to nothing to lose."
-            return Gate(name=named, level="unknown", told=told)
+            return Gate(name=title, level="unknown", told=told)
         if not lost:
-            return Gate(name=named, level="passed", told=_kept(found.change, base, tuned))
+            return Gate(name=title, level="passed", told=_kept(found.change, base, tuned))
         level: Level = "failed" if -found.change.difference >= _MUCH * base.value else "warning"
         gone = sum(b > t for b, t in zip(*found.scores, strict=True))
         told = f"It lost what the base could do: {base} before, {tuned} now; {gone} answers became worse."
-        return Gate(name=named, level=level, told=told, remedies=against_forgetting(self.subject))
+        remedies = () if named else against_forgetting(self.subject)
+        return Gate(name=title, level=level, told=told, remedies=remedies)
 
     def _only_its_task(self, whole: _Found) -> Gate:
         """Whether it answers whatever it is asked as if that were its task, or with always the same."""

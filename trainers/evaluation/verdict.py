@@ -10,49 +10,58 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from prompts.metrics import Comparison
-from trainers.evaluation.records import Gate, Level, Part, Verdict
+from trainers.evaluation.records import Gate, Group, Level, Part, Verdict
 
 _MOST_REASONS = 6
+_LEVELS: tuple[Level, ...] = ("failed", "warning", "unknown")
+
+# What a failure of a group means, after "it".
+_FAILURES: dict[Group, str] = {
+    "quality": "fails on its own task",
+    "overfitting": "learned its rows rather than the task",
+    "transfer": "forgot what the base could do",
+    "bias": "learned to treat people differently",
+    "demands": "does not do what you demanded",
+}
 
 
-class _Worst(NamedTuple):
-    failed: list[Gate]
-    warnings: list[Gate]
-    unknown: list[Gate]
+class _Found(NamedTuple):
+    """A gate that answers another question than the headline does, and the group it belongs to."""
+
+    group: Group
+    gate: Gate
 
 
 def verdict(change: Comparison, gates: Sequence[Gate], parts: Sequence[Part]) -> Verdict:
     """What the tuned model is worth: `change` is tuned against base, `gates` those of quality."""
-    of_parts = [gate for part in parts for gate in part.gates]
-    found = _sorted([*gates, *of_parts])
-    level, headline = _headline(change, _sorted(gates), _sorted(of_parts))
+    found = [_Found("quality", gate) for gate in gates if gate.name != "better than the base"]
+    found += [_Found(part.group, gate) for part in parts for gate in part.gates]
+    failed, warnings, unknown = ([one for one in found if one.gate.level == level] for level in _LEVELS)
+    level, headline = _headline(change, failed, warnings)
     reasons = [change.told[0].upper() + change.told[1:] + "."]
-    reasons += [f"{gate.name.capitalize()}: {gate.told}" for gate in (*found.failed, *found.warnings)]
-    if found.unknown:
-        names = ", ".join(dict.fromkeys(gate.name for gate in found.unknown))
-        reasons.append(f"Not known: {names}.")
+    reasons += [f"{_capital(one.gate.name)}: {one.gate.told}" for one in (*failed, *warnings)]
+    if unknown:
+        reasons.append(f"Not known: {', '.join(dict.fromkeys(one.gate.name for one in unknown))}.")
     return Verdict(level=level, headline=headline, reasons=tuple(reasons[:_MOST_REASONS]))
 
 
-def _sorted(gates: Sequence[Gate]) -> _Worst:
-    """By level, without the question that the headline answers itself."""
-    rest = [gate for gate in gates if gate.name != "better than the base"]
-    return _Worst(*([gate for gate in rest if gate.level == level] for level in ("failed", "warning", "unknown")))
-
-
-def _headline(change: Comparison, quality: _Worst, parts: _Worst) -> tuple[Level, str]:
+def _headline(change: Comparison, failed: Sequence[_Found], warnings: Sequence[_Found]) -> tuple[Level, str]:
     if change.verdict == "worse":
         return "failed", "It got worse. Do not use it."
-    broken = ", ".join(dict.fromkeys(gate.name for gate in (*quality.failed, *parts.failed)))
+    broken = " and ".join(dict.fromkeys(_FAILURES[one.group] for one in failed))
     if change.verdict == "cannot tell":
-        return ("failed", f"No gain that can be told from chance, and it failed on: {broken}.") if broken else (
-            "warning", "Cannot tell: the difference may be chance."
-        )  # fmt: skip
+        if broken:
+            return "failed", f"It cannot be told from chance that it got better, and it {broken}."
+        return "warning", "Cannot tell: the difference may be chance."
     if broken:
-        return "failed", f"It got better at the task, but failed on: {broken}."
-    if any(gate.name == "better than a prompt alone" for gate in quality.warnings):
+        return "failed", f"It got better at the task, but {broken}."
+    doubts = list(dict.fromkeys(one.gate.name for one in warnings))
+    if "better than a prompt alone" in doubts:
         return "warning", "It got better than the base, but a prompt alone may do as well."
-    doubts = ", ".join(dict.fromkeys(gate.name for gate in (*quality.warnings, *parts.warnings)))
     if doubts:
-        return "warning", f"It got better, with reservations: {doubts}."
+        return "warning", f"It got better, with reservations: {', '.join(doubts)}."
     return "passed", "Yes, it really got better."
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
