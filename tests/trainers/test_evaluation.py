@@ -371,6 +371,18 @@ def test_the_verdict(scores: Any, own: Any, others: Any, level: str, headline: s
     assert all(one.name in told.lower() for one in (*own, *others)), "every doubt is among the reasons"
 
 
+def test_what_an_adapter_forgot_the_base_beside_it_can_still_do() -> None:
+    from prompts.metrics import compare
+
+    change = compare([0.0] * 30, [1.0] * 30)
+    found = verdict(change, (), [part(gate("sums", "failed"))], beside_base=True)
+    assert (found.level, found.headline) == (
+        "warning", "It got better at the task, but forgot the rest: ask it nothing else.",
+    )  # fmt: skip
+    worse = verdict(change, (gate("labels", "failed"),), [part(gate("sums", "failed"))], beside_base=True)
+    assert worse.level == "failed", "not where something else is broken too"
+
+
 # Remedies
 
 

@@ -254,5 +254,5 @@ def _report(
         ),
         gates=gates,
         parts=parts,
-        verdict=verdict(change, gates, parts),
+        verdict=verdict(change, gates, parts, beside_base=run.artefact == run.adapter),
     )

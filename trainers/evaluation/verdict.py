@@ -32,12 +32,19 @@ class _Found(NamedTuple):
     gate: Gate
 
 
-def verdict(change: Comparison, gates: Sequence[Gate], parts: Sequence[Part]) -> Verdict:
-    """What the tuned model is worth: `change` is tuned against base, `gates` those of quality."""
+def verdict(change: Comparison, gates: Sequence[Gate], parts: Sequence[Part], *, beside_base: bool = False) -> Verdict:
+    """What the tuned model is worth: `change` is tuned against base, `gates` those of quality.
+
+    `beside_base` says that the result is served beside an unchanged base: what it forgot, that can still do, so that it
+    asks for care and is no failure.
+    """
     found = [_Found("quality", gate) for gate in gates if gate.name != "better than the base"]
     found += [_Found(part.group, gate) for part in parts for gate in part.gates]
     failed, warnings, unknown = ([one for one in found if one.gate.level == level] for level in _LEVELS)
     level, headline = _headline(change, failed, warnings)
+    forgot = {one.group for one in failed} == {"transfer"} and change.verdict == "better"
+    if forgot and beside_base:
+        level, headline = "warning", "It got better at the task, but forgot the rest: ask it nothing else."
     reasons = [change.told[0].upper() + change.told[1:] + "."]
     reasons += [f"{_capital(one.gate.name)}: {one.gate.told}" for one in (*failed, *warnings)]
     if unknown:
