@@ -13,12 +13,11 @@ from assistant.dialogue.mind import Act
 from assistant.dialogue.wording import Answer
 from assistant.pipeline import Pipeline
 from assistant.profiling import Profiling
-from assistant.project import Project
 from assistant.prompt_acts import WARNING, Note, PromptActs
+from assistant.report_acts import ReportActs
 from assistant.train_acts import TrainActs
 from assistant.vote_acts import VoteActs
 from prompts.errors import TunewrightError
-from trainers.evaluation.records import EvaluationReport
 
 _PATIENCE = 4.0  # seconds that an answer waits for the profile; some thousand rows take as long
 
@@ -31,6 +30,7 @@ class Acts:
         self._note = note
         self.prompt = PromptActs(pipeline, note)
         self.training = TrainActs(pipeline)
+        self.report = ReportActs(pipeline)
         votes = VoteActs(pipeline, self.training)
         self._by_name: dict[Act, Callable[[str], Answer]] = {
             "sample": self._sample,
@@ -52,7 +52,9 @@ class Acts:
             "confirm_round": votes.start_round,
             "cancel": self._cancel,
             "status": self.training.status,
-            "report": self._report,
+            "report": self.report.report,
+            "examine": self.report.examine,
+            "export": self.report.export,
             "compare": self._compare,
             "help": lambda id: (wording.HELP, self._next(id)[1]),
             "why": self._why,
@@ -69,6 +71,8 @@ class Acts:
             return self.prompt.restore(id, text)
         if act == "choose":
             return self.training.choose(id, text)
+        if act == "findings":
+            return self.report.findings(id, text)
         return self._by_name[act](id)
 
     def _next(self, id: str) -> Answer:
@@ -185,31 +189,9 @@ class Acts:
 
     # The result
 
-    def _report(self, id: str) -> Answer:
-        project = self._pipeline.go_to(id, "Report")
-        run = self._pipeline.tuned_run(project)
-        return self.verdict(project), ("Compare side by side",) if run and run.report() else ()
-
     def _compare(self, id: str) -> Answer:
         self._pipeline.go_to(id, "Compare")
         told = (
             "Write a message in **Compare**; all answer at the same time. Or judge them blind, and learn who is better."
         )
         return told, ("What do the votes say?",)
-
-    def verdict(self, project: Project) -> str:
-        """Whether the tuned model that is shown is better, with the figures."""
-        run = self._pipeline.tuned_run(project)
-        return self.verdict_of(run.report() if run else None)
-
-    def verdict_of(self, report: EvaluationReport | None) -> str:
-        """Whether a run's result is better, with the figures."""
-        if report is None:
-            return "There is no report yet. It comes at the end of a training."
-        words = {"better": "Yes, it got better.", "worse": "It got worse.", "cannot tell": "I cannot tell yet."}
-        headline = report.verdict.headline if report.verdict else words[report.comparison.verdict]
-        doubts = "".join(f"\n- {reason}" for reason in report.verdict.reasons[1:4]) if report.verdict else ""
-        return (
-            f"**{headline}** {report.metric} on {report.tuned.n} held-out rows: base "
-            f"{report.base}, tuned {report.tuned}.{doubts}"
-        )

@@ -40,11 +40,13 @@ _LONG_WORK: dict[str, str] = {
     "measure": "Measuring",
     "measure_both": "Measuring",
     "improve": "Searching a better prompt",
+    "examine": "Examining the result",
 }
 _ITS_BUTTONS: dict[str, tuple[str, ...]] = {
     "measure": ("Measure the prompt", "Not now"),
     "measure_both": ("Measure both", "Not now"),
     "improve": ("Improve the prompt", "Not now"),
+    "examine": ("Examine it again", "Not now"),
 }
 _TURNS_READ = 12
 _KEPT = 20_000  # characters of a message that the chat keeps; a file is the place for more
@@ -265,7 +267,7 @@ class Conversation:
         status = jobs.status(run)
         if status.state == "done":
             self._pipeline.go_to(id, "Report")
-            told = self.acts.verdict_of(run.report())
+            told = self.acts.report.verdict_of(run.report())
             which = "Training" if run.name == run.id else f"**{run.name}**"
             self.note(id, f"{which} is finished. {told}", ("Compare side by side",))
         else:

@@ -18,11 +18,12 @@ Act = Literal[
     "sample", "profile", "measure", "few_shot", "recommend", "train", "confirm", "cancel", "status", "report",
     "compare", "help", "why", "back", "restart", "skip", "improve", "critique", "accept", "dismiss", "versions",
     "restore", "measure_both", "choose", "keep", "resume", "votes", "round", "confirm_round",
+    "examine", "findings", "export",
 ]  # fmt: skip
 ACTS: tuple[Act, ...] = get_args(Act)
 # What takes minutes of the machine or money: never done on a mind's word alone, always asked first.
 COSTLY: frozenset[Act] = frozenset(
-    {"measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round"}
+    {"measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round", "examine"}
 )
 
 

@@ -71,6 +71,9 @@ ACT_MEANINGS: dict[Act, str] = {
     "resume": "go on with a training that was cut off; takes long",
     "votes": "what the blind votes say",
     "round": "wants to train on the votes; takes long, so a plan is shown first",
+    "examine": "have the result examined anew; takes minutes",
+    "findings": "asks whether the result overfits, forgot something, is biased, or keeps the demands",
+    "export": "take the tuned model out: adapter, merged, GGUF, Ollama, hub",
     "confirm_round": "agrees to start the very round on the votes whose plan was just shown",
 }
 

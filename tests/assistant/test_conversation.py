@@ -19,6 +19,7 @@ from prompts.errors import EngineError
 from prompts.metrics import Score
 from tests.assistant.journey import begin_project, measured, open_pipeline, pretend_run
 from tests.fakes import ScriptedModel, ScriptedRoom
+from tests.reports import write_full_report
 from tests.trainers.runs import wait_for, wait_until_ended, write_tickets
 from trainers import jobs
 from trainers.paths import Paths
@@ -328,6 +329,25 @@ def test_the_report_gives_the_verdict_first(chat: Chat, tickets: Path) -> None:
     assert chat.project.stage == "Report"
     chat.say("compare")
     assert chat.project.stage == "Compare"
+
+
+def test_the_report_is_asked_about_in_the_chat(chat: Chat, tickets: Path) -> None:
+    chat.say("", tickets)
+    assert "There is no report yet" in chat.say("did it forget anything?").text
+    run = pretend_run(chat.pipeline, chat.id, RunStatus(state="done"))
+    assert "not looked at in this run" in chat.say("is it biased?").text
+    report = write_full_report(run)
+    assert report.verdict is not None and report.verdict.headline in chat.say("show the report").text
+    of = {
+        group: [g for part in report.parts if part.group == group for g in part.gates] for group in ("bias", "transfer")
+    }
+    told = chat.say("is it biased?").text
+    assert all(gate.told in told for gate in of["bias"]) and not any(gate.told in told for gate in of["transfer"])
+    assert all(gate.name in chat.say("did it forget anything?").text for gate in of["transfer"])
+    answer = chat.say("export it as gguf").text
+    assert "Take it out" in answer and run.id in answer
+    (run.path / "plan.yaml").write_text(run.plan().model_copy(update={"base_model": "/gone"}).to_yaml())
+    assert "/gone" in chat.say("examine it again").text, "what cannot be done says why"
 
 
 def test_a_run_deleted_from_the_disk_does_not_break_the_chat(chat: Chat, tickets: Path) -> None:

@@ -188,6 +188,17 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("please train it on my votes", "round", {}),
     ("next round", "round", {}),
     ("Yes, train on the votes", "confirm_round", {}),
+    ("examine it again", "examine", {}),
+    ("please evaluate the model again", "examine", {}),
+    ("Prüfe das Modell nochmal", "examine", {}),
+    ("is it biased?", "findings", {}),
+    ("Did it forget anything?", "findings", {}),
+    ("did the model overfit?", "findings", {}),
+    ("Hat es etwas vergessen?", "findings", {}),
+    ("what did it forget?", "findings", {}),
+    ("export it as GGUF", "export", {}),
+    ("Export the adapter", "export", {}),
+    ("give me the gguf", "export", {}),
 ]
 
 NOTHING = [
@@ -309,6 +320,7 @@ BUTTONS: dict[str, str] = {
     "Train on the votes": "round",
     "Yes, train on the votes": "confirm_round",
     "Compare side by side": "compare",
+    "Examine it again": "examine",
     "Show the report": "report",
     "Classification": "classification",
     "Extraction": "extraction",
@@ -334,6 +346,7 @@ def offered() -> set[str]:
         root / "prompt_acts.py",
         root / "train_acts.py",
         root / "vote_acts.py",
+        root / "report_acts.py",
         Path(wording.__file__),
         Path(interview.__file__),
     )

@@ -80,7 +80,17 @@ def test_a_description_is_no_wish(text: str) -> None:
 def test_every_act_can_be_asked_for_and_what_costs_is_known() -> None:
     asked = {act_in(text) for text in ("why", "go back", "skip", "help", "start training", "status", "compare")}
     assert asked <= set(ACTS)
-    assert {"measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round"} == COSTLY
+    assert {
+        "measure",
+        "measure_both",
+        "train",
+        "confirm",
+        "improve",
+        "resume",
+        "round",
+        "confirm_round",
+        "examine",
+    } == COSTLY
 
 
 @pytest.mark.parametrize(
