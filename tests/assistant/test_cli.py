@@ -250,7 +250,7 @@ def test_a_result_is_examined_anew_and_written_as_card_page_and_json(
     page = tmp_path / "report.html"
     tunewright("report", run.id, "--format", "html", "--to", page)
     assert after.verdict.headline in page.read_text("utf-8")
-    assert json.loads(tunewright("report", run.id, "--json").stdout)["report"]["tuned"]["n"] == after.tuned.n
+    assert json.loads(tunewright("report", run.id, "--json").stdout)["evaluation"]["tuned"]["n"] == after.tuned.n
 
 
 def test_a_run_whose_base_is_gone_says_so(ready: Paths, plan: TrainingPlan, tmp_path: Path) -> None:
