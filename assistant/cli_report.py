@@ -132,8 +132,7 @@ def lines_of(run: RunFolder, report: EvaluationReport) -> list[str]:
         f"difference: {change.difference * 100:+.0f} points "
         f"({change.low * 100:+.0f} to {change.high * 100:+.0f}), p = {change.p_value:.2g}: {change.verdict}"
     )
-    for part in ((None, report.gates), *((part, part.gates) for part in report.parts)):
-        lines += [f"{gate.level:<8} {gate.name}: {gate.told}" for gate in part[1]]
+    lines += [f"{gate.level:<8} {gate.name}: {gate.told}" for _, gate in report.every_gate]
     result = f"prompt: version {report.prompt_id}" if run.artefact is None else f"{run.artefact.name}: {run.artefact}"
     return [*lines, result]
 

@@ -60,7 +60,7 @@ class ReportActs:
         if report is None:
             return _NO_REPORT, ()
         groups = [group for group, words in _ABOUT.items() if re.search(words, text, re.IGNORECASE)]
-        gates = [gate for part in report.parts if part.group in (groups or _ABOUT) for gate in part.gates]
+        gates = [gate for group, gate in report.every_gate if group in (groups or _ABOUT)]
         if not gates:
             return "That was not looked at in this run.", ("Examine it again",)
         gates.sort(key=lambda gate: list(_WORDS).index(gate.level))

@@ -131,7 +131,7 @@ def main() -> None:
     print(f"tuned exact match: {report.tuned.value:.2f} (n={report.tuned.n})")
     print(f"95 % intervals: base {report.base.low:.2f} to {report.base.high:.2f}, tuned {report.tuned.low:.2f} to "
           f"{report.tuned.high:.2f}; {report.comparison.verdict}, p = {report.comparison.p_value:.2g}")  # fmt: skip
-    for gate in (*report.gates, *(gate for part in report.parts for gate in part.gates)):
+    for _, gate in report.every_gate:
         print(f"{gate.level:<8} {gate.name}: {gate.told}")
     print(f"verdict: {report.verdict.headline if report.verdict else 'none'}")
     whole = status.updated - status.started

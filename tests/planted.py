@@ -233,5 +233,5 @@ def told(run: RunFolder) -> str:
     """All that the gates say, for a failing test."""
     report = run.report()
     assert report is not None
-    gates = [*report.gates, *(gate for part in report.parts for gate in part.gates)]
-    return json.dumps([[gate.level, gate.name, gate.told] for gate in gates], indent=1, ensure_ascii=False)
+    gates = [[gate.level, gate.name, gate.told] for _, gate in report.every_gate]
+    return json.dumps(gates, indent=1, ensure_ascii=False)

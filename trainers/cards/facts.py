@@ -75,9 +75,7 @@ class Facts:
         """Every gate with its group, in the groups' order."""
         if self.report is None:
             return []
-        found: list[tuple[Group, Gate]] = [("quality", gate) for gate in self.report.gates]
-        found += [(part.group, gate) for part in self.report.parts for gate in part.gates]
-        return sorted(found, key=lambda one: list(GROUPS).index(one[0]))
+        return sorted(self.report.every_gate, key=lambda one: list(GROUPS).index(one[0]))
 
     @property
     def limits(self) -> list[tuple[str, str]]:

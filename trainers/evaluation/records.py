@@ -162,6 +162,12 @@ class EvaluationReport(_Record):
     verdict: Verdict | None = None  # None in reports from before there was one
     evaluation_seconds: float = 0.0
 
+    @property
+    def every_gate(self) -> tuple[tuple[Group, Gate], ...]:
+        """The gates of the task's quality and of all probes, each with the group it belongs to."""
+        of_parts = ((part.group, gate) for part in self.parts for gate in part.gates)
+        return (*(("quality", gate) for gate in self.gates), *of_parts)
+
 
 class Prediction(_Record):
     """Both arms' answers to one test row, and their scores in [0, 1]; why there is none, where one failed.
