@@ -350,6 +350,8 @@ def test_what_is_there_is_never_written_over(run: RunFolder, measured_paths: Pat
         export(run, Order(format="merged", to=tmp_path / "out"), measured_paths)
     assert file_hashes(tmp_path / "out") == before
     report = export(run, Order(format="adapter"), measured_paths)
+    again = export(run, Order(format="adapter"), measured_paths)
+    assert report.folder and again.folder == report.folder.with_name("adapter-2")
     assert report.folder == run.path / "exports/adapter"
 
 

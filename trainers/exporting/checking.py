@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,23 @@ def _called(base: LocalModel, order: Order) -> tuple[str, tuple[str, ...]]:
 
 
 def target_of(source: Source, order: Order) -> Path:
-    """The folder to write. Raises `RunError` where it is there already."""
+    """The folder to write. Raises `RunError` where the one that was named is there already.
+
+    Where none was named, another export of the same form gets a number; but for the hub, whose dry run is what a push
+    sends.
+    """
     told = order.format if source.content != "gguf" else f"{order.format}-{order.quantization}"
     target = (order.to or source.run.path / "exports" / told).expanduser().resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+    if order.to is None and order.format != "hub":
+        names = (target if number == 1 else target.with_name(f"{told}-{number}") for number in count(1))
+        return next(path for path in names if not _is_taken(path))
+    if _is_taken(target):
         raise RunError(f"{target} is there already.", hint="Choose another folder, or remove it.")
     return target
+
+
+def _is_taken(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def require_room(source: Source, order: Order, target: Path) -> None:
