@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -123,7 +122,7 @@ def _written(run: RunFolder, form: Format) -> str:
 
 def lines_of(run: RunFolder, report: EvaluationReport) -> list[str]:
     """A report for the terminal: the verdict, the arms, what did not pass, and where the result is."""
-    lines = [f"{report.verdict.headline}"] if report.verdict else []
+    lines = [report.verdict.headline] if report.verdict else []
     width = max([len(arm.name) for arm in report.arms] or [5])
     scores = [(arm.name, arm.score) for arm in report.arms] or [("base", report.base), ("tuned", report.tuned)]
     lines += [f"{name:<{width}} {report.metric}: {score}" for name, score in scores]
@@ -144,4 +143,4 @@ def print_end(run: RunFolder) -> None:
     status = jobs.status(run)
     if status.state == "failed":
         raise RunError(status.message, hint=status.hint)
-    typer.echo(_written(run, "text"), file=sys.stdout)
+    typer.echo(_written(run, "text"))

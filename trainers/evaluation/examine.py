@@ -57,14 +57,15 @@ def examine(run: RunFolder, base: LocalModel, compute: Compute, say: Say = lambd
     subject = subject_of(run)
     probes = [PROBES[name](subject) for name in PROBE_NAMES if name in subject.how.probes]
     kept = _Kept(run.asked, subject)
-    lists = _of_base(run, subject, probes), _of_tuned(subject, probes)
+    others, labels = _further_prompts(run, subject), _labels(subject)
+    lists = _of_base(subject, probes, others, labels), _of_tuned(subject, probes, labels)
     progress = _Progress(say, sum(question.weight for questions in lists for question in questions))
     prompts = subject.plan.prompt, run.result_prompt()
     remote = {"trust_remote_code": subject.plan.trust_remote_code}
     first = base_arm(base.folder, prompts[0], subject.how, compute, **remote)
     said = {"base": kept.all(first, lists[0], progress)}
     said["tuned"] = kept.all(tuned_arm(first, run.artefact, prompts[1], compute), lists[1], progress)
-    asked = _asked(run, subject, said)
+    asked = _asked(subject, said, others, labels)
     found = quality.predictions(subject.how, asked)
     parts = tuple(_judged(probe, subject, said, found) for probe in probes)
     unscored = next((why for answers in said.values() if isinstance(why := answers.get(LABELS), str)), "")
@@ -76,17 +77,17 @@ def examine(run: RunFolder, base: LocalModel, compute: Compute, say: Say = lambd
 # What is asked
 
 
-def _of_base(run: RunFolder, subject: Subject, probes: Sequence[Probe]) -> list[_Question]:
-    n = len(subject.test)
+def _of_base(
+    subject: Subject, probes: Sequence[Probe], others: dict[str, PromptVersion], labels: tuple[str, ...]
+) -> list[_Question]:
     asked = [_test(TEST, "The base model", subject)]
-    for name, prompt in _further_prompts(run, subject).items():
-        asked.append(_test(f"{TEST}: {name}", f"The {name}", subject, prompt))
-    return [*asked, *_scoring(subject, n), *_probing(probes, subject, "base")]
+    asked += [_test(f"{TEST}: {name}", f"The {name}", subject, prompt) for name, prompt in others.items()]
+    return [*asked, *_scoring(subject, labels), *_probing(probes, subject, "base")]
 
 
-def _of_tuned(subject: Subject, probes: Sequence[Probe]) -> list[_Question]:
+def _of_tuned(subject: Subject, probes: Sequence[Probe], labels: tuple[str, ...]) -> list[_Question]:
     asked = [_test(TEST, "The tuned model", subject)]
-    return [*asked, *_scoring(subject, len(subject.test)), *_probing(probes, subject, "tuned model")]
+    return [*asked, *_scoring(subject, labels), *_probing(probes, subject, "tuned model")]
 
 
 def _test(name: str, who: str, subject: Subject, prompt: PromptVersion | None = None) -> _Question:
@@ -99,15 +100,16 @@ def _test(name: str, who: str, subject: Subject, prompt: PromptVersion | None = 
     return _Question(name, f"{who} answers {len(rows)} held-out rows.", len(rows), put)
 
 
-def _scoring(subject: Subject, n: int) -> list[_Question]:
-    labels = _labels(subject)
-    rows = subject.test[: max(1, _SCORED // len(labels))] if labels else ()
+def _scoring(subject: Subject, labels: tuple[str, ...]) -> list[_Question]:
+    if not labels:
+        return []
+    rows = subject.test[: max(1, _SCORED // len(labels))]
 
     def put(arm: Arm, on_progress: OnProgress) -> list[Any]:
         chats = [arm.prompt.messages(row.input) for row in rows]
         return [[one.sum for one in found] for found in arm.choose(chats, [labels] * len(chats))]
 
-    return [_Question(LABELS, f"How sure is it of each label, in {len(rows)} rows?", len(rows), put)] if labels else []
+    return [_Question(LABELS, f"How sure is it of each label, in {len(rows)} rows?", len(rows), put)]
 
 
 def _labels(subject: Subject) -> tuple[str, ...]:
@@ -188,11 +190,13 @@ def _why(error: Exception) -> str:
 # What it says
 
 
-def _asked(run: RunFolder, subject: Subject, said: dict[str, dict[str, Any]]) -> quality.Asked:
+def _asked(
+    subject: Subject, said: dict[str, dict[str, Any]], others: dict[str, PromptVersion], labels: tuple[str, ...]
+) -> quality.Asked:
     base, tuned = said["base"], said["tuned"]
-    others = {name: (version.id, base[f"{TEST}: {name}"]) for name, version in _further_prompts(run, subject).items()}
+    heard = {name: (version.id, base[f"{TEST}: {name}"]) for name, version in others.items()}
     scored = {name: answers[LABELS] for name, answers in said.items() if isinstance(answers.get(LABELS), list)}
-    return quality.Asked(subject.test, base[TEST], tuned[TEST], others, _labels(subject), scored)
+    return quality.Asked(subject.test, base[TEST], tuned[TEST], heard, labels, scored)
 
 
 def _judged(probe: Probe, subject: Subject, said: dict[str, dict[str, Any]], found: list[Prediction]) -> Part:
