@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from trainers.cards import FILES, Form, write
+from trainers.cards import Form, write_all
 from trainers.energy import Rates
 from trainers.status import RunFolder
 
@@ -33,5 +33,5 @@ class ReportFiles:
 
     def of(self, run: RunFolder, rates: Rates) -> list[Any]:
         """Updates with the files of a run. Raises `PlanError` where its plan cannot be read."""
-        folder = Path(self._downloads.name) / run.id
-        return [gr.update(value=str(write(run, form, folder / FILES[form], rates)), visible=True) for form in _TITLES]
+        written = write_all(run, Path(self._downloads.name) / run.id, rates)
+        return [gr.update(value=str(written[form]), visible=True) for form in _TITLES]

@@ -6,13 +6,15 @@ beside this file frame it. Refuses to measure anything and to word what was not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.energy import NOTHING_SAID, Rates
 from trainers.paths import write_atomically
 from trainers.status import RunFolder
+
+if TYPE_CHECKING:
+    from trainers.cards.facts import Facts
 
 Form = Literal["card", "html", "json"]
 FILES: dict[Form, str] = {"card": "README.md", "html": "report.html", "json": "report.json"}
@@ -23,18 +25,12 @@ def card_text(run: RunFolder, rates: Rates = NOTHING_SAID) -> str:
 
     Raises `PlanError` where the run's plan cannot be read.
     """
-    from trainers.cards.card import render
-    from trainers.cards.facts import gather
-
-    return render(gather(run, rates))
+    return text_of(run, "card", rates)
 
 
 def html_page(run: RunFolder, rates: Rates = NOTHING_SAID) -> str:
     """One file with style and plots inside, to be read and printed. Raises `PlanError`."""
-    from trainers.cards.facts import gather
-    from trainers.cards.page import render
-
-    return render(gather(run, rates))
+    return text_of(run, "html", rates)
 
 
 def report_json(run: RunFolder, rates: Rates = NOTHING_SAID) -> dict[str, Any]:
@@ -45,24 +41,29 @@ def report_json(run: RunFolder, rates: Rates = NOTHING_SAID) -> dict[str, Any]:
     return as_json(gather(run, rates))
 
 
-def write_all(run: RunFolder, folder: Path, rates: Rates = NOTHING_SAID) -> dict[Form, Path]:
-    """Write all three into a folder; their paths. Raises `PlanError`."""
-    return {form: write(run, form, folder / name, rates) for form, name in FILES.items()}
-
-
-def write(run: RunFolder, form: Form, path: Path, rates: Rates = NOTHING_SAID) -> Path:
-    """Write one of them. Raises `PlanError`."""
-    write_atomically(path, text_of(run, form, rates))
-    return path
-
-
 def text_of(run: RunFolder, form: Form, rates: Rates = NOTHING_SAID) -> str:
     """One of them as text. Raises `PlanError`."""
-    make: dict[Form, Callable[[RunFolder, Rates], str]] = {"card": card_text, "html": html_page, "json": _json_text}
-    return make[form](run, rates)
+    from trainers.cards.facts import gather
+
+    return _text(gather(run, rates), form)
 
 
-def _json_text(run: RunFolder, rates: Rates) -> str:
+def write_all(run: RunFolder, folder: Path, rates: Rates = NOTHING_SAID) -> dict[Form, Path]:
+    """Write all three into a folder; their paths. Raises `PlanError`."""
+    from trainers.cards.facts import gather
+
+    facts = gather(run, rates)  # the run's files are read once for all of them
+    paths = {form: folder / name for form, name in FILES.items()}
+    for form, path in paths.items():
+        write_atomically(path, _text(facts, form))
+    return paths
+
+
+def _text(facts: Facts, form: Form) -> str:
     import json
 
-    return json.dumps(report_json(run, rates), ensure_ascii=False, indent=1) + "\n"
+    from trainers.cards import card, machine, page
+
+    if form == "json":
+        return json.dumps(machine.as_json(facts), ensure_ascii=False, indent=1) + "\n"
+    return card.render(facts) if form == "card" else page.render(facts)
