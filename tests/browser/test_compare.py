@@ -268,7 +268,8 @@ def test_what_another_window_has_judged_is_told_and_the_next_round_comes(app: Ru
     shown, message = phase(page, "judge").get_attribute("data-round"), page.locator(".tw-bl .tw-asked").inner_text()
     pipeline = Pipeline(Settings(paths=Paths(home=app.home, cache=app.home.parent / "cache"), engine="embedded"))
     id = pipeline.store.projects()[0].id
-    pipeline.vote(id, votes(app)[0].model_copy(update={"id": "another", "round": str(shown), "verdict": "tie"}))
+    there = {"id": "another", "round": str(shown), "message": message, "verdict": "tie"}
+    pipeline.vote(id, votes(app)[0].model_copy(update=there))
     page.keyboard.press("1")
     expect(page.locator(".toast-body")).to_contain_text("You have judged this pair already")
     expect(page.locator(".tw-bl .tw-asked")).not_to_have_text(message)
