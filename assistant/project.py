@@ -70,6 +70,7 @@ class Project(_Record):
     warned: tuple[str, ...] = Field((), description="Warnings that the chat gave already")
     arms: tuple[str, ...] = Field((), description="Who is compared, by the contenders' keys, if the person chose")
     shown_run: str | None = Field(None, description="The run that report and comparison are about, if not the latest")
+    trials_id: str | None = Field(None, description="The trials that were started last")
     announced: tuple[str, ...] = Field((), description="The runs whose end the chat has told")
 
     @field_validator("announced", mode="before")

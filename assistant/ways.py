@@ -16,6 +16,7 @@ from trainers.strategies import (
     LoraStrategy,
     MetaLoraStrategy,
     PrefixTuningStrategy,
+    PromptStrategy,
     PromptTuningStrategy,
     PTuningStrategy,
     QloraStrategy,
@@ -62,6 +63,9 @@ WAYS: dict[str, Way] = {
                    "than plain full tuning.", FullStrategy(unfreezing=Unfreezing(), layer_decay=0.9)),
     "meta_lora": Way("Meta-learned LoRA", "Learns to learn from small tasks made of your labels, then adapts to a few "
                      "rows of each in seconds (Reptile): for labels with a handful of examples.", MetaLoraStrategy()),
+    "prompt": Way("Prompt alone", "Nothing is trained: the prompt as it is, measured on the held-out rows like any "
+                  "result.",
+                  PromptStrategy()),
     "few_shot": Way("Few-shot", "Solved examples in the prompt, nothing is trained: for a handful of examples.",
                     FewShotStrategy()),
 }  # fmt: skip

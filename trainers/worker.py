@@ -32,7 +32,7 @@ from trainers.paths import Paths, default_paths, require_free_space
 from trainers.queueing import device
 from trainers.splits import SPLITS, Splits
 from trainers.status import EARLY, Phase, RunFolder
-from trainers.strategies import FewShotStrategy, ImportedStrategy
+from trainers.strategies import FewShotStrategy, ImportedStrategy, PromptStrategy
 
 
 class Cancelled(BaseException):
@@ -90,7 +90,7 @@ class Work:
         strategy = self.plan.strategy
         if not is_main() and not (strategy.trains and strategy.by_trl):
             return  # nothing that could be divided
-        if isinstance(strategy, FewShotStrategy):
+        if isinstance(strategy, FewShotStrategy | PromptStrategy):
             self.run.write_prompt(strategy.version(self.plan.prompt, self.run.split("train")))
         elif isinstance(strategy, ImportedStrategy):
             strategy.save(None, self.run.adapter, None)

@@ -70,7 +70,9 @@ def test_runs_are_shown_named_and_deleted(pipeline: Pipeline, with_data: Project
         pipeline.resume_training(id)
 
 
-@pytest.mark.parametrize("key", ["lora", "dora", "prompt_tuning", "prefix_tuning", "full", "gradual", "few_shot"])
+@pytest.mark.parametrize(
+    "key", ["lora", "dora", "prompt_tuning", "prefix_tuning", "full", "gradual", "few_shot", "prompt"]
+)
 def test_every_way_makes_a_plan_with_its_usual_figures(pipeline: Pipeline, with_data: Project, key: str) -> None:
     plan = pipeline.choose_strategy(with_data.id, WAYS[key].strategy)
     assert WAYS[key].is_in(plan)

@@ -11,6 +11,7 @@ from trainers.strategies.lora import LoraStrategy
 from trainers.strategies.meta import MetaLoraStrategy
 from trainers.strategies.p_tuning import PTuningStrategy
 from trainers.strategies.prefix_tuning import PrefixTuningStrategy
+from trainers.strategies.prompt import PromptStrategy
 from trainers.strategies.prompt_tuning import PromptTuningStrategy
 from trainers.strategies.qlora import QloraStrategy
 from trainers.strategies.strategy import Serving, Start, Strategy
@@ -24,6 +25,7 @@ AnyStrategy = Annotated[
     | FullStrategy
     | MetaLoraStrategy
     | FewShotStrategy
+    | PromptStrategy
     | ImportedStrategy,
     Field(discriminator="type"),
 ]
@@ -37,6 +39,7 @@ __all__ = [
     "MetaLoraStrategy",
     "PTuningStrategy",
     "PrefixTuningStrategy",
+    "PromptStrategy",
     "PromptTuningStrategy",
     "QloraStrategy",
     "Serving",
