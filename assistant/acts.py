@@ -14,8 +14,10 @@ from assistant.dialogue.wording import Answer
 from assistant.pipeline import Pipeline
 from assistant.profiling import Profiling
 from assistant.prompt_acts import WARNING, Note, PromptActs
+from assistant.recommending import told_advice
 from assistant.report_acts import ReportActs
 from assistant.train_acts import TrainActs
+from assistant.trial_acts import TrialActs
 from assistant.vote_acts import VoteActs
 from prompts.errors import TunewrightError
 
@@ -31,6 +33,7 @@ class Acts:
         self.prompt = PromptActs(pipeline, note)
         self.training = TrainActs(pipeline)
         self.report = ReportActs(pipeline)
+        self.trials = TrialActs(pipeline)
         votes = VoteActs(pipeline, self.training)
         self._by_name: dict[Act, Callable[[str], Answer]] = {
             "sample": self._sample,
@@ -50,6 +53,11 @@ class Acts:
             "votes": votes.tell,
             "round": votes.ask_round,
             "confirm_round": votes.start_round,
+            "confirm_try": self.trials.start,
+            "trials": self.trials.tell,
+            "stop_trials": self.trials.stop,
+            "resume_trials": self.trials.resume,
+            "take_advised": self.trials.take,
             "cancel": self._cancel,
             "status": self.training.status,
             "report": self.report.report,
@@ -69,6 +77,8 @@ class Acts:
             return self.prompt.ask_to_improve(id, text)
         if act == "restore":
             return self.prompt.restore(id, text)
+        if act == "try":
+            return self.trials.ask(id, text)
         if act == "choose":
             return self.training.choose(id, text)
         if act == "findings":
@@ -166,16 +176,7 @@ class Acts:
 
     def _recommend(self, id: str) -> Answer:
         project = self._pipeline.go_to(id, "Strategy")
-        best = self._pipeline.recommend(project)[0]
-        reasons = "\n".join(f"- {reason}" for reason in best.reasons)
-        options: dict[str, tuple[str, ...]] = {
-            "lora": ("Start training",),
-            "few_shot": ("Add examples", "Measure the prompt"),
-            "prompt": ("Compare side by side",),
-            "data": (wording.SAMPLE,) if project.data is None else (),
-        }
-        text = f"My advice: **{best.title}** ({best.cost}).\n{reasons}\n\nAll options are in **Strategy**."
-        return text, options[best.kind]
+        return told_advice(self._pipeline.advice(project), tried=self._pipeline.trials(project) is not None)
 
     def _cancel(self, id: str) -> Answer:
         search, measurement = self._pipeline.improvements.get(id), self._pipeline.measurements.get(id)
@@ -185,6 +186,8 @@ class Acts:
         if measurement and measurement.running:
             measurement.stop()
             return "I stop measuring.", ()
+        if self._pipeline.trials_go_on(self._pipeline.project(id)):
+            return self.trials.stop(id)
         return self.training.cancel(id)
 
     # The result

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assistant import cli_export, cli_report, cli_runs, cli_watch
+from assistant import cli_export, cli_recommend, cli_report, cli_runs, cli_watch
 from assistant.cli_prompt import prompt
 from assistant.cli_report import print_end
 from assistant.cli_users import user
@@ -238,7 +238,7 @@ def _progress_line(status: RunStatus) -> str:
     return f"{status.phase} {status.fraction:4.0%}{speed}{left}  {status.message}"
 
 
-for commands in (cli_report, cli_runs, cli_export, cli_watch):
+for commands in (cli_report, cli_runs, cli_export, cli_watch, cli_recommend):
     commands.add_commands(cli)
 
 

@@ -280,6 +280,8 @@ class CompareBench(VoteBench):
     def _take_back(self) -> None:
         """Serve again what was served before, once nothing trains any more on this machine."""
         time.sleep(_LOOK_SECONDS)  # the training begins after this
-        while any(jobs.status(run).state not in ENDED for run in jobs.list_runs(self.settings.paths)):
+        while self.any_trials_go_on() or any(
+            jobs.status(run).state not in ENDED for run in jobs.list_runs(self.settings.paths)
+        ):
             time.sleep(_LOOK_SECONDS)
         self.engines.resume()

@@ -28,6 +28,7 @@ from assistant.measuring import Measurement
 from assistant.pipeline import Pipeline
 from assistant.project import Project, Turn
 from assistant.prompt_acts import WARNING
+from assistant.recommending import TRY
 from prompts.errors import ModelError, TunewrightError
 from prompts.rewriting import Wish, wishes_in
 from trainers import jobs
@@ -41,12 +42,14 @@ _LONG_WORK: dict[str, str] = {
     "measure_both": "Measuring",
     "improve": "Searching a better prompt",
     "examine": "Examining the result",
+    "resume_trials": "Going on with the trials",
 }
 _ITS_BUTTONS: dict[str, tuple[str, ...]] = {
     "measure": ("Measure the prompt", "Not now"),
     "measure_both": ("Measure both", "Not now"),
     "improve": ("Improve the prompt", "Not now"),
     "examine": ("Examine it again", "Not now"),
+    "resume_trials": ("Go on with the trials", "Not now"),
 }
 _TURNS_READ = 12
 _KEPT = 20_000  # characters of a message that the chat keeps; a file is the place for more
@@ -227,7 +230,8 @@ class Conversation:
             return self.acts.do(act, id, text)
         if act in _LONG_WORK:
             return f"{_LONG_WORK[act]} takes minutes of this machine. Shall I?", _ITS_BUTTONS[act]
-        return self.acts.do("train", id)  # says what will happen, and asks
+        # Each says what will happen, and asks.
+        return self.acts.do("try" if act in {"try", "confirm_try"} else "train", id, text)
 
     def _asked_back(self, id: str, text: str, parts: list[str], with_file: bool) -> Answer:
         """The answer to a message without an act: to a question, to small talk, or to nothing that was understood."""
@@ -257,7 +261,9 @@ class Conversation:
         return self.acts.training.what_will_happen(id)
 
     def announce_end(self, id: str) -> bool:
-        """Tell once, in the chat, that a run has ended. True where something was told."""
+        """Tell once, in the chat, that a run or trials have ended. True where something was told."""
+        if self._announce_trials(id):
+            return True
         with self._announcing:  # every open page asks each second
             project = self._pipeline.project(id)
             run = self._pipeline.unannounced(project)
@@ -273,6 +279,17 @@ class Conversation:
         else:
             told = f"The training has ended: {status.message} {status.hint}".strip()
             self.note(id, told, ("Resume the training", "Start training"))
+        return True
+
+    def _announce_trials(self, id: str) -> bool:
+        with self._announcing:
+            project = self._pipeline.project(id)
+            folder = self._pipeline.unannounced_trials(project)
+            if folder is None:
+                return False
+            self._pipeline.change(id, announced=(*project.announced, folder.id))
+        told, options = self.acts.trials.ended(id, folder)
+        self.note(id, told, options)
         return True
 
 
@@ -297,8 +314,12 @@ def _offered(turns: list[Turn]) -> tuple[str, ...]:
 
 
 def _meant(text: str, offered: tuple[str, ...]) -> str:
-    """A bare yes means the one thing that was offered, or the first where that was a yes itself."""
-    clear = offered and (len(offered) == 1 or offered[0].startswith("Yes")) and offered[0] != wording.SAMPLE
+    """A bare yes means the one thing that was offered, or the first where that was a yes itself.
+
+    That the options can be tried first is no second thing.
+    """
+    things = [option for option in offered if option != TRY]
+    clear = offered and (len(things) <= 1 or offered[0].startswith("Yes")) and offered[0] != wording.SAMPLE
     return offered[0] if clear and _YES.fullmatch(text) else text
 
 

@@ -89,8 +89,13 @@ def _data(pipeline: Pipeline, id: str) -> str:
 
 
 def _advice(pipeline: Pipeline, id: str) -> str:
-    options = pipeline.recommend(pipeline.project(id))
-    return "\n".join(f"{option.title} ({option.cost}): {' '.join(option.reasons)}" for option in options)
+    advice = pipeline.advice(pipeline.project(id))
+    options = [
+        f"{option.title} ({option.standing}; {option.cost}): {' '.join(reason.text for reason in option.reasons)}"
+        for option in advice.options
+    ]
+    conflicts = [f"{conflict.told} {conflict.nearest}" for conflict in advice.conflicts]
+    return "\n".join(filter(None, (advice.evidence, *conflicts, *options)))
 
 
 def _status(pipeline: Pipeline, id: str) -> str:

@@ -83,7 +83,8 @@ class Projects:
     def duplicate(self, user: str, id: str) -> Project:
         """The same task, data, prompts, plan and chat under a new name; runs and votes stay with the first one."""
         first = self.require(user, id)
-        fresh = {"run_id": None, "earlier_runs": (), "announced": (), "shown_run": None, "name": f"{first.name} (copy)"}
+        runs = {"run_id": None, "earlier_runs": (), "announced": (), "shown_run": None, "trials_id": None}
+        fresh = {**runs, "name": f"{first.name} (copy)"}
         stage = min(first.stage, "Strategy", key=STAGES.index)  # what comes later needs a run
         copy = self._store.duplicate(id, first.model_copy(update={**fresh, "stage": stage}))
         if first.data is None:
@@ -93,8 +94,11 @@ class Projects:
         return self._pipeline.change(copy.id, data=_copied(first.data, folder), pending=pending)
 
     def delete(self, user: str, id: str) -> Project:
-        """Put a project away for `DAYS_KEPT` days. Raises `RunError` while it trains."""
-        status = self._pipeline.run_status(self.require(user, id))
+        """Put a project away for `DAYS_KEPT` days. Raises `RunError` while it trains or tries options."""
+        project = self.require(user, id)
+        if self._pipeline.trials_go_on(project):
+            raise RunError("The options of this project are being tried.", hint="Stop the trials first.")
+        status = self._pipeline.run_status(project)
         if status and status.state not in ENDED:
             raise RunError("This project is being trained.", hint="Cancel the training first.")
         if measurement := self._pipeline.measurements.get(id):

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from assistant.advice.advise import advise, advise_without_data
+from assistant.advice.bases import bases_here, is_away
+from assistant.advice.costs import Cost, cost_of, serving_of
+from assistant.advice.plans import advised_plan, sources
+from assistant.advice.records import Advice
+from assistant.advice.situation import Situation
 from assistant.project import Project
-from assistant.recommend import Cost, Option, Situation, advised_plan, estimate_cost, no_data, recommend, sources
 from assistant.workshop import Workshop
 from prompts.errors import DataError, RunError, TunewrightError
 from trainers import jobs
 from trainers.checking import check_plan
+from trainers.estimating.history import read_history
+from trainers.estimating.records import ServingEstimate
 from trainers.evaluation.records import Remedy
 from trainers.evaluation.remedies import apply
 from trainers.hardware import choose_compute, detect
+from trainers.models import EMBEDDED
 from trainers.objectives import AnyObjective
 from trainers.plan import PROBES, EvaluationPlan, TrainingPlan
 from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.strategies import AnyStrategy, ImportedStrategy
+from trainers.trials.records import Candidate, Decision
 
 
 class RunBench(Workshop):
@@ -27,25 +36,54 @@ class RunBench(Workshop):
 
     # Strategy
 
+    def decision(self, project: Project) -> Decision | None:
+        """What trials decided, where that is of today's rows, prompt and base. Here none: they are `TrialBench`'s."""
+        return None
+
+    def tried_options(self, project: Project) -> tuple[Candidate, ...]:
+        """The options that a decision is about; none where there is no decision."""
+        return ()
+
     def situation(self, project: Project) -> Situation:
-        """All that the advice rests on."""
-        ready = project.data is not None and project.prompt is not None
-        stored = self.score_of(project)
+        """All that the advice rests on. Raises `ModelError` where the base model cannot be had."""
+        ready = project.data is not None
+        stored, paths = self.score_of(project), self.settings.paths
         return Situation(
             project=project,
             machine=detect(),
-            compute=choose_compute(self.settings.paths.cache),
+            compute=choose_compute(paths.cache),
             base=self.base(project),
             profile=self.profile(project) if ready else None,
             splits=self.splits(project) if ready else None,
             score=stored.score if stored else None,
+            measured=tuple(self.measured(project)) if ready else (),
+            rates=self.settings.rates,
+            history=read_history(paths),
+            candidates=self.tried_options(project),
+            decision=self.decision(project),
+            parent=self._begins_from(project),
+            bases=bases_here(paths),
         )
 
-    def recommend(self, project: Project) -> list[Option]:
-        """The options, the advised one first. Without data the base model need not be there yet."""
-        if project.data is None or project.prompt is None:
-            return [no_data()]
-        return recommend(self.situation(project))
+    def advice(self, project: Project) -> Advice:
+        """What to do, the advised option first. Without data the base model need not be there yet, and one that would
+        have to be fetched is not: the embedded model stands in for it."""
+        if project.data is None:
+            return advise_without_data(project.spec)
+        wanted = self.base_ref(project)
+        if not is_away(wanted):
+            return advise(self.situation(project))
+        spec = project.spec.model_copy(update={"base_model": EMBEDDED})
+        standing_in = self.situation(project.model_copy(update={"spec": spec, "plan": None}))
+        return advise(standing_in.model_copy(update={"wanted": wanted}))
+
+    def _begins_from(self, project: Project) -> Path | None:
+        """The run that a training on preferences can go on from: the one that is shown, where an adapter is its."""
+        run = self.tuned_run(project)
+        if run is None or run.artefact != run.adapter:
+            return None
+        plan = run.plan()
+        return run.path if plan.strategy.type == "lora" and plan.base_model == self.base(project).ref else None
 
     def plan(self, project: Project) -> TrainingPlan:
         """The plan that Start will follow: the person's own, else the advised one. Raises `DataError` without data."""
@@ -53,9 +91,16 @@ class RunBench(Workshop):
         if not self.examples(project):
             raise DataError("No row has an answer yet.", hint="Give some in the Data panel.")
         if project.plan is None:
-            return advised_plan(self.situation(project))
+            return self._advised(self.situation(project))
         where = project.plan.data.model_copy(update={"path": data.path, "columns": data.columns, "edits": data.edits})
         return project.plan.model_copy(update={"data": where, "prompt": project.prompt or project.plan.prompt})
+
+    @staticmethod
+    def _advised(situation: Situation) -> TrainingPlan:
+        """The plan of the option that is advised, where that trains this base; else the one for a training."""
+        plan = advise(situation).best.plan
+        trains_this = plan is not None and plan.strategy.trains and plan.base_model == situation.base.ref
+        return plan if plan and trains_this else advised_plan(situation)
 
     def plan_text(self, project: Project) -> str:
         """The plan as a file, each figure with where it comes from. Raises `DataError` without data."""
@@ -88,7 +133,11 @@ class RunBench(Workshop):
 
     def cost_of(self, project: Project, plan: TrainingPlan) -> Cost:
         """What following a plan will take."""
-        return estimate_cost(self.situation(project), plan)
+        return cost_of(self.situation(project), plan)
+
+    def serving_of(self, project: Project, plan: TrainingPlan) -> ServingEstimate:
+        """What answering with a plan's result will take."""
+        return serving_of(self.situation(project), plan)
 
     # Runs
 

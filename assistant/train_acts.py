@@ -5,6 +5,7 @@ Owns these acts and how they are told. Refuses to read messages.
 
 from __future__ import annotations
 
+from assistant.advice.costs import Cost
 from assistant.dialogue.offline.ways import Way, way_in
 from assistant.dialogue.wording import Answer
 from assistant.pipeline import Pipeline
@@ -74,14 +75,17 @@ class TrainActs:
         base = self._pipeline.base(project).name
         if not plan.strategy.trains:
             return f"Start will try **{plan.strategy.brief}** on **{base}**; nothing is trained. {served}"
-        cost = self._pipeline.cost_of(project, plan)
-        told = "".join(f"\n\n{WARNING} {warning}" for warning in self._pipeline.check(project, plan))
+        cost, general = self._pipeline.cost_of(project, plan), plan.data.general_rows
+        warnings = (*self._pipeline.check(project, plan), *_too_large(cost))
+        told = "".join(f"\n\n{WARNING} {warning}" for warning in warnings)
         looked = " and a look at what it forgot and learned by heart" if plan.evaluation.probes else ""
         epochs = f", {plan.training.epochs:g} epochs" if plan.strategy.by_trl else ""
+        mixed = f" and {general} general questions against forgetting" if general else ""
         return (
             f"Start will train **{plan.strategy.brief}**, on **{base}**, {plan.objective.title}, with {cost.rows} "
-            f"rows{epochs}, {cost.tokens:,} tokens: {cost}, including the test on "
-            f"{cost.test_rows} held-out rows{looked}. The serving engine stops meanwhile. {served}{told}"
+            f"rows{mixed}{epochs}, {cost.tokens:,} tokens: {cost}, including the test on "
+            f"{cost.test_rows} held-out rows{looked}, and {cost.estimate.memory.total:.1f} GB of memory at most. The "
+            f"serving engine stops meanwhile. {served}{told}"
         )
 
     def start(self, id: str) -> Answer:
@@ -118,3 +122,9 @@ class TrainActs:
             f"The training is {status.state} ({status.phase}, {status.fraction:.0%}{left}). {status.message}{notes}",
             (),
         )
+
+
+def _too_large(cost: Cost) -> tuple[str, ...]:
+    """What is to be said where the plan is not expected to fit."""
+    needed = f"This takes about {cost.estimate.memory.total:.1f} GB of memory, more than there is here."
+    return () if cost.estimate.fits else (f"{needed} A smaller base model, shorter rows or LoRA need less.",)

@@ -16,7 +16,7 @@ from typing import Any
 
 from assistant.arena.pairs import Pair, as_trl, preference_pairs
 from assistant.project import Project
-from assistant.runbench import RunBench
+from assistant.trialbench import TrialBench
 from assistant.votes import ME, Vote
 from prompts.chat_model import Message
 from prompts.errors import DataError
@@ -64,7 +64,7 @@ class Round:
         return self.plan.to_yaml(self.comments)
 
 
-class VoteBench(RunBench):
+class VoteBench(TrialBench):
     """Votes of any number of projects, and what is made of them."""
 
     # Votes

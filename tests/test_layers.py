@@ -23,6 +23,7 @@ HEAVY = {
     *(f"trainers.{name}" for name in ("prefixes", "recovery", "resumable", "scoring", "unfreezing")),
     *(f"trainers.{name}" for name in ("drawing", "logprobs", "soft_payload")),
     *(f"trainers.{name}" for name in ("evaluation.arm", "evaluation.examine", "exporting.selftest")),
+    *(f"trainers.trials.{name}" for name in ("carrying", "here", "scoring", "sharing", "wording")),
     *(f"assistant.serving.{name}" for name in ("embedded_lanes", "embedded_server")),
 }
 MOST_LINES = 400

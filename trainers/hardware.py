@@ -1,7 +1,7 @@
 """What this machine is, and which device and number type it computes best with.
 
 Owns detection and the choice of dtype. Never imports torch: the measurement runs in a child process and its result
-is kept. Refuses to know what a training needs (that is `estimate`).
+is kept. Refuses to know what a training needs (that is `estimating`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from prompts.errors import ModelError
 from trainers.paths import PYTHON, write_atomically
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+_FIGURES = 4  # raised when more is measured, so that what older versions have kept is measured anew
 
 
 class Gpu(BaseModel):
@@ -52,7 +53,8 @@ class Hardware(BaseModel):
 
 
 class Compute(BaseModel):
-    """The device and dtype to use, why, and the speed of a matrix product there in GFLOP/s."""
+    """The device and dtype to use, why, and the speed of a matrix product there in GFLOP/s; `gb_per_second` is that of
+    adding up numbers in memory, where it was measured."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,6 +62,7 @@ class Compute(BaseModel):
     dtype: Dtype
     reason: str
     gflops: float
+    gb_per_second: float | None = None
 
 
 @cache
@@ -110,7 +113,7 @@ def choose_compute(cache_dir: Path) -> Compute:
     """
     machine = detect()
     kept = cache_dir / "compute.json"
-    key = [machine.cpu, machine.cores, [gpu.name for gpu in machine.gpus], version("torch")]
+    key = [machine.cpu, machine.cores, [gpu.name for gpu in machine.gpus], version("torch"), _FIGURES]
     try:
         record = json.loads(kept.read_text())
         if record["key"] == key:

@@ -23,7 +23,7 @@ from prompts.errors import DataError, RunError
 from trainers import launching, ray_cluster
 from trainers.data import normal
 from trainers.dataset import Dataset, load_dataset
-from trainers.estimate import disk_bytes
+from trainers.estimating.disk import disk_bytes
 from trainers.evaluation.subject import check_files, subject_of
 from trainers.parents import base_of
 from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically

@@ -6,6 +6,7 @@ Run as `python -m trainers.measure`, in a process of its own because it imports 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -14,19 +15,40 @@ from trainers.hardware import Compute, Dtype
 # A bfloat16 product on a CPU without AMX or AVX512-BF16 was seen to take 300 times as long as float32, so the two
 # are compared on a small matrix; the speed that estimates rest on comes from a larger one.
 _COMPARED, _TIMED = 256, 1024
+# What stands between the products (norms, masks, sums) waits for caches and memory: told by adding up two rows of
+# numbers, as many as a layer's activations. On one thread, times their number: two that wait for each other were seen
+# to reach 0.2 instead of 51 GB/s on a busy machine, and one always 28.
+_ADDED = 2**18
+# Tried so often, and the fastest counts: with six tries 317 of 1,370 GFLOP/s were seen on a machine that was busy.
+_SECONDS = 0.5
 
 
-def _seconds(dtype: torch.dtype, size: int, device: str, repeats: int = 5) -> float:
-    """The fastest of a few matrix products of this size, in seconds."""
-    a = torch.randn(size, size, device=device).to(dtype)
-    best = float("inf")
-    for _ in range(repeats + 1):  # the first one warms up and is beaten by the later ones
+def _fastest(work: Callable[[], object], device: str, seconds: float = _SECONDS) -> float:
+    """The fastest of many tries, in seconds; the first ones warm up and are beaten by the later ones."""
+    best, until, tries = float("inf"), time.perf_counter() + seconds, 0
+    while tries < 3 or time.perf_counter() < until:
         start = time.perf_counter()
-        a @ a
+        work()
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
+        best, tries = min(best, time.perf_counter() - start), tries + 1
     return best
+
+
+def _seconds(dtype: torch.dtype, size: int, device: str) -> float:
+    """A matrix product of this size."""
+    a = torch.randn(size, size, device=device).to(dtype)
+    return _fastest(lambda: a @ a, device)
+
+
+def _gb_per_second(dtype: torch.dtype, device: str) -> float:
+    """Bytes that a sum of two tensors reads and writes a second."""
+    a, b = (torch.randn(_ADDED, device=device).to(dtype) for _ in range(2))
+    threads = torch.get_num_threads() if device == "cpu" else 1
+    torch.set_num_threads(1)
+    taken = _fastest(lambda: a + b, device)
+    torch.set_num_threads(threads)
+    return threads * 3 * _ADDED * a.element_size() / taken / 1e9
 
 
 def _gflops(dtype: torch.dtype, size: int, device: str) -> float:
@@ -42,7 +64,9 @@ def _on_cpu() -> Compute:
         if dtype == "bfloat16"
         else f"float32: on this CPU a bfloat16 matrix product takes {ratio:.3g} times as long"
     )
-    return Compute(device="cpu", dtype=dtype, reason=reason, gflops=_gflops(getattr(torch, dtype), _TIMED, "cpu"))
+    kind = getattr(torch, dtype)
+    gflops, speed = _gflops(kind, _TIMED, "cpu"), _gb_per_second(kind, "cpu")
+    return Compute(device="cpu", dtype=dtype, reason=reason, gflops=gflops, gb_per_second=speed)
 
 
 def _on_gpu() -> Compute:
@@ -50,7 +74,9 @@ def _on_gpu() -> Compute:
     dtype: Dtype = "bfloat16" if native else "float16"
     name = torch.cuda.get_device_name(0)
     reason = f"{dtype}: {name} {'computes' if native else 'does not compute'} bfloat16 in hardware"
-    return Compute(device="cuda", dtype=dtype, reason=reason, gflops=_gflops(getattr(torch, dtype), 4096, "cuda"))
+    kind = getattr(torch, dtype)
+    gflops, speed = _gflops(kind, 4096, "cuda"), _gb_per_second(kind, "cuda")
+    return Compute(device="cuda", dtype=dtype, reason=reason, gflops=gflops, gb_per_second=speed)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from prompts.errors import RunError
 
 # Starts one of our modules. -P: a folder named `trainers` or `prompts` where the person works is not taken for ours.
 PYTHON = (sys.executable, "-P", "-m")
+ON_RAY = "TUNEWRIGHT_ON_RAY"  # set for a worker whose share of a machine a Ray cluster has given it
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,8 @@ def bundle(run: RunFolder) -> Iterator[Path]:
         shutil.copytree(run.path / "data", folder / "data")
         if not kept_launch(run).plain:
             shutil.copy(run.path / "launch.json", folder)
+        if run.trial.is_file():
+            shutil.copy(run.trial, folder)
         plan = run.plan()
         if plan.parent is not None:
             _ship_parent(RunFolder(plan.parent), folder / "parent")

@@ -18,11 +18,11 @@ from pathlib import Path
 from types import FrameType
 
 from trainers.launching import command
-from trainers.paths import worker_environment, write_atomically
+from trainers.paths import ON_RAY, worker_environment, write_atomically
 from trainers.status import RunFolder
 
 FILES = "files.json"  # path: [bytes, sha256] of all that the run has made; there once it has ended
-_SHIPPED_ALONE = ("plan.yaml", "data/", "parent/", "imported/", "pool/", "launch.json", FILES)
+_SHIPPED_ALONE = ("plan.yaml", "data/", "parent/", "imported/", "pool/", "launch.json", "trial.json", FILES)
 
 
 def place(run_id: str) -> str:
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = _log_folder() / place(arguments[0])
     shutil.copytree(Path.cwd(), folder, dirs_exist_ok=True)  # what is there from before is gone on with
     (folder / FILES).unlink(missing_ok=True)
-    worker = subprocess.Popen(command(RunFolder(folder)), stdin=subprocess.DEVNULL, env=worker_environment())
+    environment = {**worker_environment(), ON_RAY: "1"}
+    worker = subprocess.Popen(command(RunFolder(folder)), stdin=subprocess.DEVNULL, env=environment)
     signal.signal(signal.SIGTERM, _wait_on)
     code = worker.wait()
     write_atomically(folder / FILES, json.dumps(made(folder)))

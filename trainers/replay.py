@@ -22,7 +22,6 @@ from typing import Any
 import yaml
 
 from prompts.chat_model import Message, Sampling
-from prompts.errors import ModelError
 from trainers.hardware import Compute
 from trainers.launching import is_main, world_size
 from trainers.paths import write_atomically
@@ -46,7 +45,7 @@ def rehearsal(plan: TrainingPlan, run: RunFolder, model: Any, tokenizer: Any, co
     """The plan's general rows in TRL's columns for examples; `model` is the base, before anything is put on it.
 
     They are written into the run once, so that a resumed training goes on with the same. Of several processes the main
-    one asks. Raises `ModelError` where the base answers none of the questions.
+    one asks. Where the base answers few of the questions, or none, a note in the run says so.
     """
     if not plan.data.general_rows:
         return []
@@ -55,16 +54,16 @@ def rehearsal(plan: TrainingPlan, run: RunFolder, model: Any, tokenizer: Any, co
         if not path.is_file():
             _say(run, f"The base answers {plan.data.general_rows} general questions, to be mixed in.")
             rows = asked(model, tokenizer, plan.data.general_rows, plan.data.seed)
-            if not rows:
-                told = "The base answers no general question in a whole sentence, so that there is nothing to mix in."
-                raise ModelError(told, hint="Set data.general_rows to 0.")
             if len(rows) < plan.data.general_rows:
-                _note(
-                    run,
-                    f"The base answers only {len(rows)} general question(s) in whole sentences: these are mixed in.",
-                )
+                _note(run, _told_few(len(rows)))
             write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+
+
+def _told_few(rows: int) -> str:
+    if not rows:
+        return "The base answers no general question in a whole sentence, so that nothing is mixed in."
+    return f"The base answers only {rows} general question(s) in whole sentences: these are mixed in."
 
 
 def asked(model: Any, tokenizer: Any, rows: int, seed: int) -> list[Row]:

@@ -1,17 +1,18 @@
 """How probable given answers are as the assistant's reply, beginnings computed once. Imports torch.
 
 Owns log-probabilities of whole answers, with gradients where these are wanted: classification by scoring, and the loss
-of `meta`. Refuses to generate (`generate`), to know labels' meaning, and soft prompts, which stand before the cache.
+of `meta`. Refuses to generate (`generate`), and to know labels' meaning.
 
 What all chats begin with is run through the model once, the rest of each chat once, and each answer on its chat's keys
 and values. With one answer a chat, as in training, the rest and the answer are run together. A model with recurrent
-layers, or too short a window, gets every answer whole and alone: slow, but right.
+layers, or too short a window, gets every answer whole and alone: slow, but right. A soft prompt or prefix stands before
+all of it, in the cache of the base model: PEFT's own way would put it before the padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal
 
@@ -19,19 +20,25 @@ import torch
 
 from prompts.chat_model import Message
 from prompts.errors import EngineError
+from trainers.adapters import SOFT_PROMPTS
 
 Chat = Sequence[Message]
 By = Literal["sum", "mean"]
+_BEFORE_CHATS = (*SOFT_PROMPTS, "PREFIX_TUNING")
 _AT_ONCE = 128  # answers a batch; 128 of 100 tokens in all are 0.3 GB of keys and values for a model of 135M
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One candidate's log-probability: of the whole answer, its end token included, and of how many tokens."""
+    """One candidate's log-probability: of the whole answer, its end token included, and of how many tokens.
+
+    `each` are the tokens with their own.
+    """
 
     answer: str
     sum: float
     tokens: int
+    each: tuple[tuple[int, float], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def mean(self) -> float:
@@ -58,8 +65,8 @@ def score_all(
     """For each chat its own candidates' log-probabilities, in order; at most `at_once` answers a batch.
 
     `model` is a base model or a PeftModel, whose active adapters count. Raises `EngineError` where there is nothing to
-    choose from, where a chat leaves no room, and for soft prompts. Raises ValueError where chats and candidates differ
-    in number.
+    choose from, where a chat leaves no room, and for a soft prompt on a model with recurrent layers. Raises ValueError
+    where chats and candidates differ in number.
     """
     if len(chats) != len(candidates):
         raise ValueError(f"{len(chats)} chats, but candidates for {len(candidates)}")
@@ -77,14 +84,30 @@ def score_all(
     finally:
         model.train(was_training)
     return [
-        [Scored(answer, float(v.sum()), len(v)) for answer, v in zip(given, found, strict=True)]
-        for given, found in zip(candidates, values, strict=True)
+        [
+            Scored(answer, float(v.sum()), len(v), tuple(zip(ids, v.tolist(), strict=True)))
+            for answer, ids, v in zip(given, row.answers, found, strict=True)
+        ]
+        for given, row, found in zip(candidates, rows, values, strict=True)
     ]
 
 
 def best(scored: Sequence[Scored], by: By = "sum") -> str:
     """The most probable answer; of equals the first."""
     return max(scored, key=lambda one: one.sum if by == "sum" else one.mean).answer
+
+
+def greedy(scored: Sequence[Scored]) -> str:
+    """What greedy decoding that is held to these answers says: token by token the likeliest that one of them goes on
+    with, which need not lead to the likeliest answer. As the tokenizer cuts the answers; decoding may cut otherwise."""
+    left, place = list(scored), 0
+    while len(left) > 1:
+        open_ = [one for one in left if len(one.each) > place]
+        if not open_:
+            break
+        token = max((one.each[place] for one in open_), key=lambda pair: pair[1])[0]
+        left, place = [one for one in open_ if one.each[place][0] == token], place + 1
+    return left[0].answer
 
 
 @dataclass(frozen=True)
@@ -103,15 +126,14 @@ class Encoded:
 def encode(model: Any, tokenizer: Any, messages: Chat, answers: Sequence[str]) -> Encoded:
     """Tokens as the chat template writes them; what stands after a reply's end token is left out.
 
-    Raises `EngineError` where that is more than the model takes, and for a model with a soft prompt.
+    Raises `EngineError` where that is more than the model takes.
     """
-    _refuse_soft_prompts(model)
     turns = [message.model_dump() for message in messages]
     prompt = list(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False))
     stops = _stop_ids(model, tokenizer)
     row = Encoded(prompt, [_reply(tokenizer, turns, prompt, answer, stops) for answer in answers])
     limit = getattr(model.config, "max_position_embeddings", None) or row.longest
-    if row.longest > limit:
+    if row.longest + _virtual_tokens(model) > limit:
         raise EngineError(
             f"The chat with its longest answer has {row.longest} tokens, but the model takes {limit}.",
             hint="Shorten the prompt or the answers.",
@@ -135,13 +157,15 @@ def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
     return {tokenizer.eos_token_id} | ({declared} if isinstance(declared, int) else set(declared or ()))
 
 
-def _refuse_soft_prompts(model: Any) -> None:
+def _soft_prompt(model: Any) -> Any:
+    """The configuration of the soft prompt or prefix that counts now; None where there is none."""
     configs = getattr(model, "peft_config", {})
     active = getattr(model, "active_adapters", []) if configs else []
-    if any(configs[name].is_prompt_learning for name in active):
-        raise EngineError(
-            "A soft prompt's answers cannot be scored here.", hint="Score the base model or one with a LoRA adapter."
-        )
+    return next((configs[name] for name in active if configs[name].peft_type in _BEFORE_CHATS), None)
+
+
+def _virtual_tokens(model: Any) -> int:
+    return getattr(_soft_prompt(model), "num_virtual_tokens", None) or 0
 
 
 def _batches(rows: Sequence[Encoded], at_once: int) -> Iterator[tuple[list[int], list[Encoded]]]:
@@ -167,10 +191,16 @@ def log_probs(model: Any, rows: Sequence[Encoded]) -> list[list[torch.Tensor]]:
     With gradients, unless the caller switches them off. One batch.
     """
     if not _can_share(model, rows):
-        alone = _Start.of(model, [], 1)
+        if _soft_prompt(model):
+            told = "A soft prompt's answers cannot be scored on a model with recurrent layers or so short a window."
+            raise EngineError(told, hint="Score the base model or one with a LoRA adapter.")
+        alone = _Start.before(model)
         return [[_answered(model, alone, [row.prompt], [answer])[0] for answer in row.answers] for row in rows]
     common = _common([row.prompt for row in rows])
-    start = _Start.of(model, common, len(rows))
+    start = _Start.before(model)
+    if _soft_prompt(model):
+        model = model.get_base_model()
+    start = start.fed(model, [common]).chosen([0] * len(rows))
     skip = len(common)
     if any(len(row.answers) > 1 for row in rows):
         start = start.fed(model, [row.prompt[skip:-1] for row in rows])
@@ -210,10 +240,17 @@ class _Start:
     mask: torch.Tensor
 
     @classmethod
-    def of(cls, model: Any, ids: list[int], rows: int) -> _Start:
-        """The same beginning for so many rows."""
-        empty = cls(None, torch.zeros(1, 0, dtype=torch.long, device=model.device))
-        return empty.fed(model, [ids]).chosen([0] * rows)
+    def before(cls, model: Any) -> _Start:
+        """What stands before every chat, as one row: nothing, or the virtual tokens of a soft prompt or prefix."""
+        soft = _soft_prompt(model)
+        if soft is None:
+            return cls(None, torch.zeros(1, 0, dtype=torch.long, device=model.device))
+        found = model.get_prompt(batch_size=1)
+        if soft.peft_type != "PREFIX_TUNING":
+            base = model.get_base_model()
+            embeds = found.to(base.get_input_embeddings().weight.dtype)
+            found = base(inputs_embeds=embeds, use_cache=True, logits_to_keep=1).past_key_values
+        return cls(found, torch.ones(1, found.get_seq_length(), dtype=torch.long, device=model.device))
 
     def chosen(self, rows: list[int]) -> _Start:
         """These rows of it, one as often as it is named."""

@@ -22,6 +22,8 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       watch/               what its served model was asked, where somebody switched that on
       rehearsal.jsonl      general questions with the base's own answers, where the plan mixes some in
       spec.json            the person's task, where the run was started from a project
+      trial.json           which try of which trials it is, where it is one; data/asked.jsonl are the rows it is asked
+      tried.json           what came of that try
       examine.json         how it is examined, where that is not as the plan says
       paraphrases.json     test inputs in other words, by row number, where somebody wrote them
       asked/               what each arm said so far, while it is examined
@@ -110,6 +112,16 @@ class RunFolder:
     @property
     def stop_file(self) -> Path:
         return self.path / "stop"
+
+    @property
+    def trial(self) -> Path:
+        """Which try of which trials it is (`trials.runs`); there only where it is one."""
+        return self.path / "trial.json"
+
+    @property
+    def tried(self) -> Path:
+        """What came of that try, once it has ended."""
+        return self.path / "tried.json"
 
     @property
     def artefact(self) -> Path | None:

@@ -22,17 +22,22 @@ from typing import Any
 from prompts.errors import ModelError, RunError, TunewrightError
 from trainers.checking import check_plan, parent_adapter
 from trainers.energy import measured
-from trainers.estimate import disk_bytes
+from trainers.estimating.disk import disk_bytes
+from trainers.estimating.keeping import Watch
 from trainers.hardware import Compute, choose_compute
 from trainers.launching import Again, is_main, launched, local_rank, lost_another, write_trouble
-from trainers.memory import peak_memory_gb, ran_out
+from trainers.memory import give_back, peak_memory_gb, ran_out
 from trainers.models import LocalModel
 from trainers.parents import base_of
-from trainers.paths import Paths, default_paths, require_free_space
+from trainers.paths import ON_RAY, Paths, default_paths, require_free_space
+from trainers.plan import TrainingPlan
 from trainers.queueing import device
 from trainers.splits import SPLITS, Splits
 from trainers.status import EARLY, Phase, RunFolder
 from trainers.strategies import FewShotStrategy, ImportedStrategy, PromptStrategy
+from trainers.trials.runs import is_due
+
+Lend = Callable[[TrainingPlan], tuple[Any, Any] | None]
 
 
 class Cancelled(BaseException):
@@ -40,12 +45,14 @@ class Cancelled(BaseException):
 
 
 class Work:
-    """One run's way from plan to report."""
+    """One run's way from plan to report. `lend` gives a base and tokenizer that are loaded already, and None for a plan
+    that has to load its own."""
 
-    def __init__(self, run: RunFolder, paths: Paths) -> None:
-        self.run, self.paths = run, paths
+    def __init__(self, run: RunFolder, paths: Paths, lend: Lend = lambda plan: None) -> None:
+        self.run, self.paths, self._lend = run, paths, lend
         self.plan = run.plan()
         self.started = 0.0
+        self.watch = Watch(run, paths)
 
     def say(self, phase: Phase, message: str, fraction: float = 0.0, seconds_left: float | None = None) -> None:
         if not is_main():
@@ -61,15 +68,21 @@ class Work:
         self.started = time.time()
         self.say("preparing", "Finding the base model.")
         plan = self.plan
+        if is_due(self.run):
+            self._try()
+            return
         base = base_of(plan, self.paths)
         compute = choose_compute(self.paths.cache)
         splits = Splits(**{name: self.run.split(name) for name in SPLITS})
         notes = check_plan(plan, base, compute, splits)
         self._note(notes)
+        if is_main():
+            self.watch.foretell(base, compute)
         if not self.run.has_result:
-            self._make(base, compute)
+            self.make(base, compute)
         if not is_main():
             return
+        self.watch.made()
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # optimizer state, three times an adapter's size
         shutil.rmtree(self.run.begun, ignore_errors=True)
         if splits.test:
@@ -77,7 +90,13 @@ class Work:
         done = {"state": "done", "phase": "finished", "fraction": 1.0, "seconds_left": None}
         told = "Stopped as you asked; what it had learned is kept." if self.run.stop_file.exists() else "Finished."
         done |= {"message": told, "peak_memory_gb": peak_memory_gb()}
+        self.watch.keep()
         self.run.write_status(self.run.written_status().model_copy(update=done))
+
+    def _try(self) -> None:
+        from trainers.trials.carrying import alone
+
+        alone(self.run, self.paths)
 
     def _note(self, notes: list[str]) -> None:
         if not is_main():
@@ -86,7 +105,8 @@ class Work:
         told = tuple(dict.fromkeys((*now.notes, *notes)))
         self.run.write_status(now.model_copy(update={"notes": told}))
 
-    def _make(self, base: LocalModel, compute: Compute) -> None:
+    def make(self, base: LocalModel, compute: Compute) -> None:
+        """Train and save, or write the prompt. Raises a `TunewrightError` or `Cancelled`."""
         strategy = self.plan.strategy
         if not is_main() and not (strategy.trains and strategy.by_trl):
             return  # nothing that could be divided
@@ -111,11 +131,15 @@ class Work:
             torch.cuda.set_device(local_rank())
 
         def load() -> tuple[Any, Any]:
+            if lent := self._lend(plan):
+                return lent
             remote = {"trust_remote_code": plan.trust_remote_code}
             whole = plan.strategy.form == "model"
             options = plan.strategy.load_options()
             model = load_base(base.folder, compute, training=True, whole=whole, **remote, **options)
-            return model, load_tokenizer(base.folder, **remote)
+            tokenizer = load_tokenizer(base.folder, **remote)
+            self.watch.loaded()
+            return model, tokenizer
 
         begun = time.monotonic()
         energy = self.run.path / "energy.json"
@@ -156,6 +180,7 @@ class Work:
     def _evaluate(self, base: LocalModel, compute: Compute) -> None:
         from trainers.evaluation.examine import examine
 
+        give_back()
         begun = time.monotonic()
 
         def say(fraction: float, told: str) -> None:
@@ -190,7 +215,8 @@ def main(path: Path) -> int:
     try:
         with ExitStack() as held:
             work = Work(run, paths)
-            if not launched():  # else the launcher holds the devices
+            # Else the launcher holds the devices; and tries are to go on side by side, as Ray has divided the machine.
+            if not launched() and not (ON_RAY in os.environ and is_due(run)):
                 held.enter_context(device(run, paths))
             work.carry_out()
     except Again:

@@ -18,13 +18,16 @@ Act = Literal[
     "sample", "profile", "measure", "few_shot", "recommend", "train", "confirm", "cancel", "status", "report",
     "compare", "help", "why", "back", "restart", "skip", "improve", "critique", "accept", "dismiss", "versions",
     "restore", "measure_both", "choose", "keep", "resume", "votes", "round", "confirm_round",
-    "examine", "findings", "export",
+    "examine", "findings", "export", "try", "confirm_try", "trials", "stop_trials", "resume_trials", "take_advised",
 ]  # fmt: skip
 ACTS: tuple[Act, ...] = get_args(Act)
 # What takes minutes of the machine or money: never done on a mind's word alone, always asked first.
 COSTLY: frozenset[Act] = frozenset(
-    {"measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round", "examine"}
-)
+    {
+        "measure", "measure_both", "train", "confirm", "improve", "resume", "round", "confirm_round", "examine", "try",
+        "confirm_try", "resume_trials",
+    }
+)  # fmt: skip
 
 
 class Context(BaseModel):

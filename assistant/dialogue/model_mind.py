@@ -75,6 +75,12 @@ ACT_MEANINGS: dict[Act, str] = {
     "findings": "asks whether the result overfits, forgot something, is biased, or keeps the demands",
     "export": "take the tuned model out: adapter, merged, GGUF, Ollama, hub",
     "confirm_round": "agrees to start the very round on the votes whose plan was just shown",
+    "try": "wants the options tried for real against each other; takes minutes, so what it takes is shown first",
+    "confirm_try": "agrees to try the very options that were just listed",
+    "trials": "how the trials of the options are going, or what they said",
+    "stop_trials": "end the trials of the options",
+    "resume_trials": "go on with trials that were stopped; takes minutes",
+    "take_advised": "take the advised plan as the plan; starts nothing",
 }
 
 _INSTRUCTIONS = """\

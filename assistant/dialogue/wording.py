@@ -29,7 +29,7 @@ HELP = (
     "whether training is worth it and what it costs, train, and put the base and the tuned model side by side.\n\n"
     "- At any point: `why?`, `skip`, `go back`, `start over`.\n"
     "- For the work: `prompt: ...` sets the prompt, `look at the data`, `measure it`, "
-    "`improve the prompt`, `what do you advise?`, `start training`, `compare`.\n"
+    "`improve the prompt`, `what do you advise?`, `try the options`, `start training`, `compare`.\n"
     "- For the prompt: `shorter`, `in German`, `always JSON`, `never ...`, `accept`, `versions`, `restore`.\n"
     "- Ask me about fine-tuning: `what is LoRA?`, `how much data do I need?`\n\n"
     "**What I cannot do:** pictures, sound and video; forecasts; look things up on the web; delete anything from here. "

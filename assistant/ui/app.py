@@ -62,7 +62,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
         panels: list[Panel] = [
             _OpenPanel(tabs), _Stepper(desk, steps), bar, chat, *built.values(), prompt.editor, prompt.versions,
             prompt.improving, prompt.comparing, prompt.answers, built["Train"].runs, data.review, data.writing,
-            *built["Report"].parts, *compare.parts, status
+            *built["Strategy"].trials.parts, *built["Report"].parts, *compare.parts, status
         ]  # fmt: skip
         _keep_in_step(app, desk, panels, drawn)
     return app
@@ -210,4 +210,7 @@ class _StatusBar:
         if status and status.state not in ENDED:
             left = f", {status.seconds_left / 60:.0f} min left" if status.seconds_left else ""
             parts.append(f"run: {status.phase} {status.fraction:.0%}{left}")
+        folder = pipeline.trials(project)
+        if folder and (trials := pipeline.trials_status(folder)).state not in ENDED:
+            parts.append(f"trials: {trials.fraction:.0%}")
         return "  ·  ".join(parts)

@@ -24,7 +24,7 @@ from trainers.strategies import LoraStrategy
 
 COMMANDS = (
     "app", "describe", "profile", "train", "script", "runs", "cancel", "fetch", "evaluate", "report", "stop", "resume",
-    "rename", "delete", "diff", "serve", "import", "export", "watch", "prompt", "user", "votes",
+    "rename", "delete", "diff", "serve", "import", "export", "watch", "recommend", "prompt", "user", "votes",
 )  # fmt: skip
 HEAVY = ("torch", "gradio", "transformers", "pandas", "scipy", "datasets", "peft", "trl", "openai")
 

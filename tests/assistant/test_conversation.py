@@ -83,8 +83,8 @@ def test_from_the_sample_to_a_training_and_its_end(chat: Chat) -> None:
     assert chat.project.stage == "Prompt"
 
     answer = chat.say("What do you advise?")
-    assert "My advice: **LoRA, rank 8, on tiny**" in answer.text and "minutes" in answer.text
-    assert answer.options == ("Start training",)
+    assert "My advice: **LoRA, rank 8, on tiny**" in answer.text and "minute" in answer.text
+    assert answer.options == ("Start training", "Try the options")
     assert chat.project.stage == "Strategy"
 
     answer = chat.say("Start training")

@@ -116,7 +116,7 @@ def test_inputs_without_any_answer_are_taken_and_nothing_breaks(pipeline: Pipeli
     assert (len(pipeline.examples(project)), len(pipeline.dataset(project).unanswered)) == (0, len(rows()))
     assert finding(pipeline, project, "unanswered").severity == "warning"
     assert pipeline.rendered_rows(project, 3) == []
-    assert pipeline.recommend(project)[0].kind != "lora"
+    assert pipeline.advice(project).best.kind == "data"
     with pytest.raises(DataError, match="no dev rows to measure on"):
         pipeline.start_measuring(project.id)
     answers = [Example(row=n, input="", output=label) for n, (_, label) in enumerate(rows(), start=1)]

@@ -54,6 +54,10 @@ from assistant.dialogue.offline.commands import act_in, answer_to, asks_somethin
         ("Compare side by side", "compare"),
         ("Show the report", "report"),
         ("how far is it?", "status"),
+        ("find out what works best", "try"),
+        ("start the trials", "try"),
+        ("are the trials done?", "trials"),
+        ("take your advice", "take_advised"),
     ],
 )
 def test_a_wish_is_heard(text: str, act: str) -> None:
@@ -69,6 +73,8 @@ def test_a_wish_is_heard(text: str, act: str) -> None:
         "Detect cancelled orders",
         "A bot that says why an order is late",
         "Sort the mails that came back",
+        "Tell apart which options of our insurance a customer asks about",
+        "It reads the notes of clinical trials and stops at the first finding",
         "",
         "😀",
     ],
@@ -90,6 +96,9 @@ def test_every_act_can_be_asked_for_and_what_costs_is_known() -> None:
         "round",
         "confirm_round",
         "examine",
+        "try",
+        "confirm_try",
+        "resume_trials",
     } == COSTLY
 
 

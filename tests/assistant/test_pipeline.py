@@ -365,7 +365,8 @@ def test_one_measurement_at_a_time(pipeline: Pipeline, room: ScriptedRoom, with_
 
 def test_the_advised_plan_is_followed_until_the_person_has_their_own(pipeline: Pipeline, with_data: Project) -> None:
     id, advised = with_data.id, pipeline.plan(with_data)
-    assert [option.plan for option in pipeline.recommend(with_data) if option.plan] == [advised]
+    best = pipeline.advice(with_data).best
+    assert (best.kind, best.plan) == ("lora", advised)
     own = advised.model_copy(update={"training": advised.training.model_copy(update={"epochs": 7.0})})
     assert pipeline.plan(pipeline.set_plan(id, own)) == own
     assert pipeline.plan(pipeline.set_plan(id, None)) == advised
@@ -397,8 +398,8 @@ def test_the_splits_shown_are_those_of_the_run(pipeline: Pipeline, with_data: Pr
 
 
 def test_advice_without_data_needs_no_base_model(pipeline: Pipeline, id: str) -> None:
-    [option] = pipeline.recommend(pipeline.project(id))
-    assert option.kind == "data"
+    best = pipeline.advice(pipeline.project(id)).best
+    assert (best.kind, best.plan) == ("data", None)
 
 
 def test_a_base_model_that_went_away_is_an_error_and_nothing_is_lost(
@@ -410,7 +411,7 @@ def test_a_base_model_that_went_away_is_an_error_and_nothing_is_lost(
     shutil.rmtree(model)
     again, _ = open_pipeline(paths)
     before = everything(again, id)
-    for act in (again.plan, again.profile, again.recommend, again.arms):
+    for act in (again.plan, again.profile, again.advice, again.arms):
         with pytest.raises(ModelError, match="no base model") as caught:
             act(project)
         assert "embedded" in caught.value.hint

@@ -111,8 +111,8 @@ def test_data_that_say_what_people_prefer_are_learned_as_such(
     plan = pipeline.plan(project)
     assert plan.objective == DpoObjective()
     assert pipeline.check(project, plan) == []
-    told = [reason for option in pipeline.recommend(project) for reason in option.reasons]
-    assert any("learns from preferences (DPO)" in reason for reason in told)
+    preference = pipeline.advice(project).of("preference")
+    assert preference and preference.plan and preference.plan.objective == DpoObjective()
     by_examples = pipeline.choose_strategy(project.id, objective=OBJECTIVES["sft"])
     assert by_examples.objective.type == "sft"
 

@@ -32,9 +32,14 @@ from trainers.paths import Paths
 from trainers.plan import TrainingPlan
 from trainers.ray_cluster import Cluster, bundle, dashboard, keep, kept
 from trainers.ray_there import FILES, made, place
-from trainers.status import RunFolder, RunStatus
-from trainers.strategies import ImportedStrategy, MetaLoraStrategy
+from trainers.status import ENDED, RunFolder, RunStatus
+from trainers.strategies import ImportedStrategy, LoraStrategy, MetaLoraStrategy, PromptStrategy
 from trainers.strategies.meta import PoolTask
+from trainers.trials import life
+from trainers.trials.folder import TrialsFolder
+from trainers.trials.records import Candidate, TrialOrder
+from trainers.trials.runs import runs_of
+from trainers.trials.worker import Round, _carried_out
 
 Plans = Callable[..., TrainingPlan]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -211,6 +216,42 @@ def test_several_processes_train_together_there(ray: Ray, tiny_plan: Plans, meas
 
 
 @needs_ray
+def test_tries_go_on_side_by_side_there(ray: Ray, tiny_plan: Plans, measured_paths: Paths) -> None:
+    plan = tiny_plan(epochs=12)
+    strategies = (PromptStrategy(), LoraStrategy(r=2), LoraStrategy(r=4))
+    candidates = tuple(
+        Candidate(key=str(n), title=strategy.brief, plan=plan.model_copy(update={"strategy": strategy}), price=n)
+        for n, strategy in enumerate(strategies)
+    )
+    cluster = Cluster(address=ray.address, cpus=0.5)
+    folder = life.create(TrialOrder(candidates=candidates, budget_minutes=20, cluster=cluster), measured_paths)
+    life.start(folder)
+    wait_for(lambda: folder.tried() or life.status(folder).state != "running", "first try", 180)
+    wait_for(lambda: life.status(folder).state in ENDED or at_work(folder, measured_paths) > 1, "two at once", 180)
+    assert at_work(folder, measured_paths) > 1, (life.status(folder), folder.tried(), folder.log_tail(40))
+    os.kill(json.loads(folder.worker_file.read_text())["pid"], signal.SIGKILL)  # the jobs go on meanwhile
+    wait_for(lambda: life.status(folder).state == "failed", "word of the killed", 20)
+    sent = {run.id for run, _ in runs_of(folder.id, measured_paths)}
+    life.resume(folder)
+    wait_for(lambda: len(folder.tried()) >= 3 or life.status(folder).state in ENDED, "three tries", 180)
+    life.stop(folder) if life.status(folder).state not in ENDED else None
+    wait_for(lambda: life.status(folder).state in ENDED, "end of the trials", 60)
+    tried = folder.tried()
+    assert {one.tried.key for one in tried} == {"0", "1", "2"} and not any(one.failed for one in tried), tried
+    assert {one.run for one in tried[:3]} == sent, "none was sent twice"
+    for one in tried:
+        run = RunFolder(measured_paths.runs / one.run)
+        assert one.scores.keys() == {row.row for row in run.split("asked")} and one.seconds > 0
+        assert run.has_result and status(run).state == "done" and kept(run) is not None
+    assert folder.decision() is not None
+
+
+def at_work(folder: TrialsFolder, paths: Paths) -> int:
+    """How many tries train or are asked on the cluster at this moment."""
+    return sum(status(run).state == "running" for run, _ in runs_of(folder.id, paths))
+
+
+@needs_ray
 def test_where_no_cluster_answers_the_run_fails_at_once(tiny_plan: Plans, measured_paths: Paths) -> None:
     run = create_run(tiny_plan(), measured_paths)
     keep(run, Cluster(address=f"http://127.0.0.1:{free_port()}"))
@@ -219,6 +260,21 @@ def test_where_no_cluster_answers_the_run_fails_at_once(tiny_plan: Plans, measur
     assert ended.state == "failed"
     assert ended.message.startswith("No Ray cluster answers at http://127.0.0.1:"), ended
     assert "8265" in ended.hint
+
+
+@needs_ray
+def test_trials_that_nobody_can_carry_out_fail_with_the_reason(
+    tiny_plan: Plans, measured_paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.trials.worker.signal.signal", lambda *given: None)  # this process is no worker
+    plan = tiny_plan().model_copy(update={"strategy": PromptStrategy()})
+    candidate = Candidate(key="prompt", title="Prompt alone", plan=plan, price=1)
+    nobody = Cluster(address=f"http://127.0.0.1:{free_port()}")
+    folder = life.create(TrialOrder(candidates=(candidate,), budget_minutes=5, cluster=nobody), measured_paths)
+    with pytest.raises(RunError, match="No option could be tried: No Ray cluster answers at http"):
+        _carried_out(Round(folder, measured_paths))
+    [found] = folder.tried()
+    assert found.failed and RunFolder(measured_paths.runs / found.run).written_status().state == "failed"
 
 
 # Without a cluster

@@ -1,4 +1,4 @@
-"""What the profile finds in the data, and the arithmetic of estimates."""
+"""What the profile finds in the data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from prompts.versions import PromptVersion
 from tests.trainers.checked import data_of
 from trainers.checks import Checked
 from trainers.checks.finding import Finding
-from trainers.estimate import tokens_per_second, training_seconds
-from trainers.hardware import Compute
 from trainers.profile import DatasetProfile, profile_data
 from trainers.tokens import TokenCounter
 
@@ -76,13 +74,3 @@ def test_findings_that_are_known_already_are_not_looked_for_again() -> None:
     profile, same = profile_data(data_of([("x", "a")]), PromptVersion(), None, checked)
     assert (profile.findings, profile.languages) == (checked.findings, {"en": 1})
     assert same is checked
-
-
-def test_an_estimate_grows_with_tokens_and_weights() -> None:
-    slow = Compute(device="cpu", dtype="float32", reason="", gflops=122)
-    assert tokens_per_second(135_000_000, slow) == pytest.approx(104, abs=1)
-    assert training_seconds(104_000, 135_000_000, slow) == pytest.approx(1000 + 90, rel=0.01)
-    fast = slow.model_copy(update={"gflops": 244})
-    assert training_seconds(104_000, 135_000_000, fast) < training_seconds(104_000, 135_000_000, slow)
-    matrix_unit = slow.model_copy(update={"dtype": "bfloat16", "gflops": 1507})
-    assert tokens_per_second(135_000_000, matrix_unit) == pytest.approx(130, abs=2), "as measured, and not 1,280"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from prompts.chat_model import Message
+from prompts.allowed import Allowed
+from prompts.chat_model import Message, Sampling
 from prompts.errors import EngineError
+from trainers.generate import Request, generate
 from trainers.modeling import load_tokenizer
-from trainers.scoring import Scored, best, encode, log_probs, score, score_all
+from trainers.scoring import Scored, best, encode, greedy, log_probs, score, score_all
 
 SYSTEM = Message(role="system", content="Classify the ticket: billing, returns, technical.")
 CHATS = [
@@ -148,6 +151,43 @@ def test_what_cannot_be_scored_is_refused(base: Any, tokenizer: Any) -> None:
         score(base, tokenizer, [Message(role="user", content="word " * 1100)], ["billing"])
     with pytest.raises(ValueError, match="3 chats"):
         score_all(base, tokenizer, CHATS, [["a"]])
-    soft = get_peft_model(base, PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"))
-    with pytest.raises(EngineError, match="soft prompt"):
-        score(soft, tokenizer, CHATS[0], ["billing"])
+
+
+@pytest.mark.parametrize("kind", [PromptTuningConfig, PrefixTuningConfig])
+def test_behind_a_soft_prompt_it_is_as_if_every_answer_stood_alone(base: Any, tokenizer: Any, kind: Any) -> None:
+    torch.manual_seed(1)
+    soft = get_peft_model(copy.deepcopy(base), kind(num_virtual_tokens=4, task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for parameter in soft.parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
+    soft.eval()
+    found = score_all(soft, tokenizer, CHATS, CANDIDATES)
+    for chat, candidates, scored in zip(CHATS, CANDIDATES, found, strict=True):
+        row = encode(soft, tokenizer, chat, candidates)
+        for answer, one in zip(row.answers, scored, strict=True):
+            whole = torch.tensor([row.prompt + answer])
+            with torch.inference_mode():
+                logits = soft(input_ids=whole).logits[0, -whole.shape[1] :]
+            values = logits[len(row.prompt) - 1 : -1].log_softmax(-1)
+            alone = values.gather(-1, torch.tensor(answer).unsqueeze(-1)).sum()
+            assert one.sum == pytest.approx(float(alone), abs=1e-3)
+    without = score_all(base, tokenizer, CHATS, CANDIDATES)
+    assert abs(found[0][0].sum - without[0][0].sum) > 0.01, "the soft prompt counts"
+
+
+def test_greedy_says_what_decoding_held_to_the_answers_says(base: Any, tokenizer: Any) -> None:
+    allowed = Allowed(choices=("billing", "billing again", "returns", "return label", "technical"))
+    chats = [[SYSTEM, Message(role="user", content=f"ticket {i}: {'no ' * (i % 4)}answer")] for i in range(12)]
+    found = score_all(base, tokenizer, chats, [allowed.choices] * len(chats))
+    requests = [Request(chat, Sampling(max_tokens=40, allowed=allowed)) for chat in chats]
+    generate(base, tokenizer, requests)
+    assert [greedy(scored) for scored in found] == [request.text for request in requests]
+
+
+def test_greedy_goes_token_by_token_and_not_by_the_sum() -> None:
+    first = Scored("first", -3.0, 2, ((1, -0.5), (9, -2.5)))
+    second = Scored("second", -1.0, 2, ((2, -0.9), (9, -0.1)))
+    assert (best([first, second]), greedy([first, second])) == ("second", "first")
+    longer = Scored("first one", -0.7, 2, ((1, -0.5), (3, -0.2)))
+    assert greedy([first, second, longer]) == "first one", "of those that begin alike the likelier goes on"

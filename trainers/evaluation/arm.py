@@ -112,7 +112,7 @@ class Arm:
         return [Answer(r.text, late if r.finish_reason == "cancelled" else "") for r in requests]
 
     def choose(self, chats: Sequence[Chat], candidates: Sequence[Sequence[str]]) -> list[list[Scored]]:
-        """The log-probability of each candidate as the reply to its chat. Raises `EngineError` for soft prompts."""
+        """The log-probability of each candidate as the reply to its chat. Raises `EngineError` as `score_all` does."""
         return score_all(self.model, self.tokenizer, chats, candidates)
 
     def likelihoods(self, texts: Sequence[str], *, on_progress: OnProgress = lambda fraction: None) -> list[Likelihood]:

@@ -42,7 +42,8 @@ class Candidate(_Record):
 class TrialOrder(_Record):
     """What is to be tried, and within which limits. All plans share base model, data and split seed.
 
-    `device` is empty for what the machine does best; `cluster` has the trials go on there, several at once.
+    Of the candidates that train, those come first that most probably win: a budget may end before the others. `device`
+    is empty for what the machine does best; `cluster` has the trials go on there, several at once.
     """
 
     candidates: tuple[Candidate, ...]
@@ -66,7 +67,8 @@ class Tried(_Record):
 
     `certainty` is the mean log-probability of a token of the right answer, in nats, where it was asked for: it tells
     candidates apart where the scores of few rows do not. `run` is the run that it can be opened as. `seconds` is all
-    that it took; a try that failed says why and has no scores.
+    that it took, `score_seconds` of these the asking at the end; `losses` are the train loss of each epoch, in nats a
+    token. A try that failed says why and has no scores.
     """
 
     tried: Try
@@ -75,8 +77,11 @@ class Tried(_Record):
     certainty: dict[int, float] = {}
     seconds: float = 0.0
     train_seconds: float = 0.0
+    score_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     tokens: int = 0
     memory_gb: float = 0.0
+    losses: tuple[float, ...] = ()
     run: str = ""
     prompt: PromptVersion | None = Field(None, description="The wording that was chosen, of several")
     failed: str = ""

@@ -24,7 +24,7 @@ ALONE: frozenset[Act] = frozenset(
     {
         "help", "why", "back", "restart", "skip", "sample", "cancel", "confirm", "profile", "improve", "critique",
         "accept", "dismiss", "versions", "restore", "choose", "keep", "resume", "votes", "round", "confirm_round",
-        "examine", "findings", "export",
+        "examine", "findings", "export", "try", "confirm_try", "trials", "stop_trials", "resume_trials", "take_advised",
     }
 )  # fmt: skip
 # Words of these stand in descriptions too ("compare", "report"): a long first message means something else by them.
