@@ -17,6 +17,7 @@ Owns the layout of a run directory and its typed records. Refuses to start or st
       checkpoints/         what the trainer keeps while it runs; gone once the artefact is saved
       begun/               the adapter before the first step, where the artefact is the difference to it
       adapter/ or model/   the artefact; of a strategy that only writes a prompt, prompt.json
+      estimate.json        what was foretold of memory and time, and what that rests on
       energy.json          what the training took of electricity, by the machine's counters
       exports/             what was exported, each with its export.json; export.log is what the last one printed
       watch/               what its served model was asked, where somebody switched that on
