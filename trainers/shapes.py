@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,19 @@ _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def header(path: Path) -> dict[str, Any]:
-    """A safetensors file's own table of tensors. Raises `ModelError` where the file is damaged or only half there."""
+    """A safetensors file's own table of tensors. Raises `ModelError` where the file is damaged or only half there.
+
+    Read once as long as the file stays as it is: an advice asks a base's shape some twenty times.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path} is damaged: {error}.", hint="Train or copy it again.") from error
+    return _header(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _header(path: Path, size: int, changed: int) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -32,8 +44,8 @@ def header(path: Path) -> dict[str, Any]:
         needed = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged: {error}.", hint="Train or copy it again.") from error
-    if path.stat().st_size < needed:
-        told = f"{path} is only half there: {path.stat().st_size:,} of {needed:,} bytes."
+    if size < needed:
+        told = f"{path} is only half there: {size:,} of {needed:,} bytes."
         raise ModelError(told, hint="Train or copy it again.")
     return tensors
 

@@ -6,8 +6,9 @@ A process keeps what it once took from the system, so that the most counts, when
 autograd keeps for the backward pass, counted in the layers of a Llama (norm, attention, gated feed-forward) under
 autocast as PyTorch runs them, operation by operation.
 
-Held against the peaks of 14 plans on a CPU in bfloat16 (1.2 to 3.6 GB; models of 15 to 300 million weights, 46 to 1,064
-tokens a batch; LoRA, DoRA, soft prompts, full tuning, DPO): off by 5 % in the median and 12 % at most. On an H100 five
+Held against the peaks of 16 plans on a CPU in bfloat16 (1.2 to 3.7 GB; models of 15 to 300 million weights, 46 to 1,064
+tokens a batch; LoRA, DoRA, soft prompts, full tuning, DPO): off by 3 % in the median and 8 % at most
+(benchmarks/estimates.py). On an H100 five
 peaks of the embedded model, 0.36 to 2.23 GB by PyTorch's own count (docs/gpu-strategies.md), are met within 15 %.
 """
 

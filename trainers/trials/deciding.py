@@ -72,7 +72,7 @@ class _Telling:
         else:
             second = others[0]
             sure = _chances(self.drawn.better(best, second))
-            told = f"{own} is best: it promises {promise}, {self._title(second)} {self._promised(second)}"
+            told = f"{self._of_tried(own)} is best: it promises {promise}, {self._title(second)} {self._promised(second)}"
             told = f"{told}; {sure}, by {self._shared(best, second)} rows that both were asked."
         return f"{told}{self._no_training(advised)}"
 
@@ -140,10 +140,20 @@ class _Telling:
             yield f"What did not pay: {names}, beside {self._promised(best)} by the prompt alone ({self._title(best)})."
 
     def _not_tried(self) -> Iterator[str]:
+        untried = []
         for key in self.known:
             if key not in self.drawn.keys:
                 why = next((one.failed for one in self.tried if one.tried.key == key and one.failed), "")
-                yield f"{self._title(key)} could not be tried: {why}" if why else f"{self._title(key)} was not tried."
+                if why:
+                    yield f"{self._title(key)} could not be tried: {why}"
+                else:
+                    untried.append(self._title(key))
+        if untried:
+            yield f"Not tried: {_listed(untried)}."
+
+    def _of_tried(self, title: str) -> str:
+        """A title, with what it is best of where not all were tried."""
+        return title if len(self.drawn.keys) == len(self.known) else f"Of what was tried, {title}"
 
     def _title(self, key: str) -> str:
         return self.known[key].title
