@@ -7,10 +7,11 @@ other, whatever there is to compute; what stands between the products and waits 
 that autograd keeps; the products themselves; and the optimizer. The factors of a CPU are fitted to the steps of 12
 plans (benchmarks/estimates.py: models of 15 to 300 million weights, 46 to 900 tokens a batch) on two cores of a Xeon in
 bfloat16, 1,500 GFLOP/s and 56 GB/s, by non-negative least squares of relative errors, and meet these within 14 %;
-whole runs of 16 plans, from start to report, are met within 8 % in the median and 20 % at most. In float32 products come nearer to their speed, and the head's are no slower than others: that factor is from one figure,
-104 tokens/s of the embedded model at 122 GFLOP/s. Of a GPU only the calls are measured (docs/gpu-strategies.md: 13
-steps of the embedded model in about 4 s on an H100, where nothing else takes time); its other factors are guesses until
-a run was measured there. `history` corrects all.
+whole runs of 16 plans, from start to report, are met within 8 % in the median and 20 % at most. In float32 products
+come nearer to their speed, and the head's are no slower than others: that factor is from one figure, 104 tokens/s of
+the embedded model at 122 GFLOP/s. Of a GPU only the calls are measured (docs/gpu-strategies.md: 13 steps of the
+embedded model in about 4 s on an H100, where nothing else takes time); its other factors are guesses until a run was
+measured there. `history` corrects all.
 """
 
 from __future__ import annotations
