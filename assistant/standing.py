@@ -125,13 +125,13 @@ def _by_row(tried: Sequence[Tried]) -> list[float]:
 
 
 def _leader(points: dict[str, tuple[Point, ...]], out: dict[str, str]) -> str:
-    """The best of those that are in, on the largest portion that one of them was tried on; empty for none."""
-    still = {key: line[-1] for key, line in points.items() if line and key not in out}
+    """The best of those that are in, on the largest portion that all of these were tried on; empty for none."""
+    still = {key: line for key, line in points.items() if line and key not in out}
     if not still:
         return ""
-    most = max(point.portion for point in still.values())
-    there = {key: point for key, point in still.items() if point.portion == most}
-    return max(there, key=lambda key: there[key].score.value)
+    shared = min(line[-1].portion for line in still.values())
+    scores = {key: next(p for p in reversed(line) if p.portion <= shared).score.value for key, line in still.items()}
+    return max(scores, key=scores.__getitem__)
 
 
 def _state(

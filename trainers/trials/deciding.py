@@ -73,7 +73,8 @@ class _Telling:
             second = others[0]
             sure = _chances(self.drawn.better(best, second))
             told = f"{self._of_tried(own)} is best: it promises {promise}, "
-            told = f"{told}{self._title(second)} {self._promised(second)}; {sure}, by {self._shared(best, second)} rows that both were asked."
+            told = f"{told}{self._title(second)} {self._promised(second)}; {sure}"
+            told = f"{told}, by {self._shared(best, second)} rows that both were asked."
         return f"{told}{self._no_training(advised)}"
 
     def _no_training(self, advised: str) -> str:
