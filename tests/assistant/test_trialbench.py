@@ -236,15 +236,21 @@ def test_options_stand_by_their_largest_portion_and_their_state(
     assert states[status.doing.key] == "being tried"
     assert list(states.values()).count("leading") == 1
     leading = next(one for one in found if one.state == "leading")
-    still = [one for one in found if one.state in ("leading", "still in", "being tried") and one.points]
-    shared = min(one.points[-1].portion for one in still)
-    assert any(one.points[-1].portion > shared for one in still), "some are ahead, which proves nothing yet"
-    there = {one.candidate.key: point.score.value for one in still for point in one.points if point.portion == shared}
-    assert there[leading.candidate.key] == max(there.values())
+    assert leading.last
     for key, why in status.out.items():
         one = next(one for one in found if one.candidate.key == key)
         assert (one.state, one.why) == ("out", why)
     assert [one.state for one in found][-1] == "out", "what is out stands below"
+
+
+def test_who_is_ahead_on_more_rows_leads_no_better_one_on_fewer(pipeline: Pipeline, project: Project) -> None:
+    folder = invent(pipeline, project.id, "queued")
+    order = folder.order()
+    good, ahead, *_ = (one.key for one in order.candidates if one.trains)
+    scored = ((good, 0.25, 0.9), (ahead, 0.25, 0.2), (ahead, 0.5, 0.3))
+    tried = [Tried(tried=Try(key=key, portion=p), rows=9, scores=dict.fromkeys(range(9), s)) for key, p, s in scored]
+    found = standings(order, TrialsStatus(state="running"), tried, None)
+    assert [one.candidate.key for one in found if one.state == "leading"] == [good]
 
 
 def test_rows_that_several_folds_asked_count_once(pipeline: Pipeline, project: Project) -> None:
