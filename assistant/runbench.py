@@ -5,6 +5,7 @@ Owns these, above the prompt and data benches. Refuses to train (that is `traine
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from assistant.advice.advise import advise, advise_without_data
@@ -26,6 +27,7 @@ from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED
 from trainers.objectives import AnyObjective
 from trainers.plan import PROBES, EvaluationPlan, TrainingPlan
+from trainers.profile import DatasetProfile
 from trainers.status import ENDED, RunFolder, RunStatus
 from trainers.strategies import AnyStrategy, ImportedStrategy
 from trainers.trials.records import Candidate, Decision
@@ -53,7 +55,7 @@ class RunBench(Workshop):
             machine=detect(),
             compute=choose_compute(paths.cache),
             base=self.base(project),
-            profile=self.profile(project) if ready else None,
+            profile=self._profile(project) if ready else None,
             splits=self.splits(project) if ready else None,
             score=stored.score if stored else None,
             measured=tuple(self.measured(project)) if ready else (),
@@ -64,6 +66,15 @@ class RunBench(Workshop):
             parent=self._begins_from(project),
             bases=bases_here(paths),
         )
+
+    def _profile(self, project: Project) -> DatasetProfile:
+        """The profile, with the answers as labels where the person said that they are: a few rows of many labels do not
+        show it by themselves."""
+        profile = self.profile(project)
+        counts = Counter(row.output for row in self.examples(project))
+        if profile.labels or project.spec.output_format != "label" or len(counts) > profile.usable // 2:
+            return profile
+        return profile.model_copy(update={"labels": dict(counts.most_common())})
 
     def advice(self, project: Project) -> Advice:
         """What to do, the advised option first. Without data the base model need not be there yet, and one that would

@@ -150,3 +150,16 @@ def test_what_cannot_be_examined_says_why(pipeline: Pipeline, with_data: Project
     with pytest.raises(TunewrightError, match="/gone"):
         pipeline.examine(with_data.id)
     assert jobs.status(run).state == "done"
+
+
+def test_few_rows_of_many_labels_are_labels_where_the_task_says_so(
+    pipeline: Pipeline, tiny_model: Path, tmp_path: Path
+) -> None:
+    project = begin_project(pipeline, tiny_model)
+    rows = "".join(f"Question number {n} about part {n % 15},part {n % 15}\n" for n in range(40))
+    (tmp_path / "parts.csv").write_text(f"text,label\n{rows}", "utf-8")
+    pipeline.add_file(project.id, tmp_path / "parts.csv")
+    for said, labels in (("text", 0), ("label", 15)):
+        project = pipeline.edit_spec(project.id, {"output_format": said})
+        profile = pipeline.situation(project).profile
+        assert profile is not None and len(profile.labels) == labels
