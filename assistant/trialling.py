@@ -106,14 +106,15 @@ def _check(situation: Situation) -> None:
 
 
 def _ways(situation: Situation, left_out: dict[str, str]) -> list[tuple[str, str, AnyStrategy]]:
-    """Key, title and strategy of all that is tried beside the refined prompt, the simplest first."""
+    """Key, title and strategy of all that is tried beside the refined prompt: what trains nothing, then LoRA, which has
+    won wherever we measured (benchmarks/strategies.py)."""
     splits = situation.splits
     assert splits is not None
     found: list[tuple[str, str, AnyStrategy]] = [("prompt", "Your prompt alone", PromptStrategy())]
     numbers = (_SHOWN, _SHOWN_MORE) if len(splits.train) >= _MORE_ROWS else (_SHOWN,)
     found += [(f"few_shot_{n}", f"{n} examples in the prompt", FewShotStrategy(examples=n)) for n in numbers]
-    found.append(("prompt_tuning", "Prompt tuning", PromptTuningStrategy()))
     found += [(f"lora_{rank}", f"LoRA, rank {rank}", LoraStrategy(r=rank)) for rank in _ranks(situation)]
+    found.append(("prompt_tuning", "Prompt tuning", PromptTuningStrategy()))
     if meta := _meta(situation, left_out):
         found.append(("meta_lora", MetaLoraStrategy.title, meta))
     return found
@@ -181,16 +182,10 @@ def _higher_ranks_last(found: dict[str, Candidate]) -> dict[str, Candidate]:
 
 
 def _likeliest_first(candidates: Iterable[Candidate], situation: Situation) -> tuple[Candidate, ...]:
-    """What trains nothing, then the others as the rules would advise them: a budget that ends early has then been spent
-    on what most probably wins."""
-    rules_alone = situation.model_copy(update={"decision": None, "candidates": ()})
-    order = [option.kind for option in advise(rules_alone).options]
-
-    def place(candidate: Candidate) -> tuple[bool, int]:
-        kind = kind_of(candidate.plan)
-        return candidate.trains, order.index(kind) if kind else len(order)
-
-    return tuple(sorted(candidates, key=lambda one: place(one) if one.trains else (False, 0)))
+    """What trains nothing, then what the rules advise, then the others: a budget that ends early has then been spent on
+    what most probably wins."""
+    best = advise(situation.model_copy(update={"decision": None, "candidates": ()})).best.kind
+    return tuple(sorted(candidates, key=lambda one: (one.trains, one.trains and kind_of(one.plan) != best)))
 
 
 def _on_same_rows(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

@@ -50,6 +50,9 @@ def test_all_that_the_data_allow_is_tried_on_the_same_rows(pipeline: Pipeline, p
                 for c in options.candidates}) == 1, "else they could not be compared"  # fmt: skip
     assert all(c.plan.evaluation.probes == () and c.plan.evaluation.prompts == {} for c in options.candidates)
     assert all(c.price > 0 for c in options.candidates)
+    trained = [c.key for c in options.candidates if c.trains]
+    assert trained[0].startswith("lora") and trained[-1] == "meta_lora", "a budget may end before the others"
+    assert [c.trains for c in options.candidates] == sorted(c.trains for c in options.candidates)
 
 
 def test_general_rows_are_left_to_the_training_itself(pipeline: Pipeline, project: Project) -> None:
