@@ -24,7 +24,6 @@ from trainers.ray_cluster import Cluster
 from trainers.strategies import AnyStrategy, FewShotStrategy, LoraStrategy, PromptStrategy, PromptTuningStrategy
 from trainers.trials import life
 from trainers.trials.folder import ENDED, TrialsFolder
-from trainers.trials.here import Here
 from trainers.trials.records import Candidate, TrialOrder, TrialsStatus, Try
 from trainers.trials.runs import trial_of
 from trainers.trials.worker import Round, _carried_out
@@ -146,23 +145,6 @@ def test_where_every_option_fails_the_trials_do_with_the_reason(
     assert all(run.written_status().state == "failed" and not (run.path / "worker.json").exists() for run in runs)
 
 
-def test_the_base_answers_general_questions_once_for_all_tries(tiny_plan: Plans, measured_paths: Paths) -> None:
-    plan = tiny_plan()
-    plan = plan.model_copy(update={"data": plan.data.model_copy(update={"general_rows": 5})})
-    here = Here(Round(life.create(order_of(plan, LoraStrategy()), measured_paths), measured_paths))
-    first, second = (here.trials.run_for(Try(key="lora", portion=portion)) for portion in (0.5, 1.0))
-    here._general_rows(first, bring=True)
-    assert not (first.path / "rehearsal.jsonl").exists(), "nobody has asked yet"
-    (first.path / "rehearsal.jsonl").write_text("asked\n")
-    here._general_rows(first)
-    here._general_rows(second, bring=True)
-    assert (second.path / "rehearsal.jsonl").read_text() == "asked\n"
-
-
-# What cannot begin
-
-
-@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
 def test_a_budget_that_is_none_is_refused(minutes: float) -> None:
     with pytest.raises(PlanError, match="no time to try anything"):
         life.budget(minutes)

@@ -11,7 +11,6 @@ Owns the layout of a trials' folder and its typed records. Refuses to start or s
       status.json          state, what is being tried, what was spent
       tried.jsonl          a line for each try that has ended
       answers.jsonl        what the untouched base said, by prompt and row: nothing is asked twice
-      rehearsal-N.jsonl    its answers to N general questions, where plans mix some in
       decision.json        what the tries prove
       stop                 there if somebody asked to stop
 """
@@ -60,10 +59,6 @@ class TrialsFolder:
     @property
     def answers(self) -> Path:
         return self.path / "answers.jsonl"
-
-    def rehearsal(self, rows: int) -> Path:
-        """Where the base's own answers to so many general questions are kept, for all tries."""
-        return self.path / f"rehearsal-{rows}.jsonl"
 
     def order(self) -> TrialOrder:
         """What was ordered. Raises `RunError` where the file is gone or damaged."""

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prompts.errors import RunError
-from trainers.status import RunFolder
 from trainers.trials.carrying import carry
 from trainers.trials.records import Try
 from trainers.trials.runs import TOO_LONG, tried_of
@@ -19,8 +18,6 @@ from trainers.trials.sharing import Shared, open_shared
 
 if TYPE_CHECKING:
     from trainers.trials.worker import Round
-
-_REHEARSAL = "rehearsal.jsonl"  # as `replay` calls it
 
 
 class Here:
@@ -54,7 +51,6 @@ class Here:
             if trials.overtime:
                 raise RunError(TOO_LONG, hint="Give more minutes.")
 
-        self._general_rows(run, bring=True)
         try:
             found = carry(run, shared, trials.paths, memory=self.memory, watch=watch)
         except BaseException:
@@ -62,17 +58,7 @@ class Here:
                 shutil.rmtree(run.path, ignore_errors=True)
             raise
         mine.unlink(missing_ok=True)
-        self._general_rows(run)
         trials.folder.add(found)
-
-    def _general_rows(self, run: RunFolder, *, bring: bool = False) -> None:
-        """The base's answers to general questions, where plans mix some in: given once, and lent to other tries."""
-        plan = run.plan()
-        if plan.data.general_rows:
-            kept, own = self.trials.folder.rehearsal(plan.data.general_rows), run.path / _REHEARSAL
-            source, target = (kept, own) if bring else (own, kept)
-            if source.is_file() and not target.is_file():
-                shutil.copy(source, target)
 
     def _tidy_up(self) -> None:
         """Note what a worker before this one finished, and remove what it left half done."""
