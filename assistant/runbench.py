@@ -68,12 +68,11 @@ class RunBench(Workshop):
         )
 
     def _profile(self, project: Project) -> DatasetProfile:
-        """The profile, with the answers as labels where the person said that they are: a few rows of many labels do not
-        show it by themselves."""
+        """The profile, with the answers as labels where the task says that they are."""
         profile = self.profile(project)
-        counts = Counter(row.output for row in self.examples(project))
-        if profile.labels or project.spec.output_format != "label" or len(counts) > profile.usable // 2:
+        if profile.labels or not self.labels(project):
             return profile
+        counts = Counter(row.output for row in self.examples(project))
         return profile.model_copy(update={"labels": dict(counts.most_common())})
 
     def advice(self, project: Project) -> Advice:

@@ -39,7 +39,8 @@ class Workshop(PromptBench):
 
     def labels(self, project: Project) -> tuple[str, ...]:
         """The labels of the data, else those that the person named."""
-        return labels_of(self.examples(project)) if project.data else project.spec.labels
+        said = project.spec.output_format == "label"
+        return labels_of(self.examples(project), said=said) if project.data else project.spec.labels
 
     # Reading
 

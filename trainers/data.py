@@ -145,10 +145,14 @@ def _pair(table: Table, mapping: Mapping, row: dict[str, str]) -> tuple[str, str
     return pair(mapping.shape, table.columns, row, mapping.input, mapping.output)
 
 
-def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The distinct answers, sorted, where there are few enough of them to be labels; otherwise nothing."""
+def labels_of(examples: Sequence[Example], *, said: bool = False) -> tuple[str, ...]:
+    """The distinct answers, sorted, where there are few enough of them to be labels; otherwise nothing.
+
+    Where somebody `said` that answers are labels, two rows of each in the mean are enough: a few rows of many labels do
+    not show it by themselves.
+    """
     distinct = {example.output for example in examples}
-    few = len(distinct) <= max(2, len(examples) // 3)
+    few = len(distinct) <= max(2, len(examples) // (2 if said else 3))
     short = all(len(label) <= 60 and "\n" not in label for label in distinct)
     return tuple(sorted(distinct)) if few and short and not any(x.startswith("{") for x in distinct) else ()
 

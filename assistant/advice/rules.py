@@ -155,7 +155,7 @@ def _check(found: Rules, where: str) -> None:
     if twice := sorted({id for id in ids if ids.count(id) > 1}):
         raise DataError(f"{where}: there are two rules {twice[0]!r}.", hint="Give one of them another id.")
     if missing := [kind for kind in KINDS if kind not in found.options]:
-        raise DataError(f"{where}: option {missing[0]!r} has no rules.", hint="Add `options.{missing[0]}`.")
+        raise DataError(f"{where}: option {missing[0]!r} has no rules.", hint=f"Add `options.{missing[0]}`.")
     for kind, option in found.options.items():
         _check_texts(found, f"{where}: option {kind!r}", title=option.title, cost=option.cost)
         if option.rules[-1].when or option.rules[-1].standing is None:

@@ -79,7 +79,9 @@ CASES = [
          spec={"task": "summarization"}, **GPU),
     # Few rows.
     case("a dozen rows", "prompt", "prompt-few-small", "With 12 examples", {"a": 6, "b": 6}),
-    case("a rare label", "prompt", "prompt-few-small", "label, returns, has 1 row", {"billing": 100, "returns": 1}),
+    case("a rare label", "lora", "lora-enough", "101 examples", {"billing": 100, "returns": 1}),
+    case("fifteen labels of two or three", "lora", "lora-small-data", "15 labels",
+         {**labels(10, 3), **{f"rare {n}": 2 for n in range(5)}}),
     case("ten labels of two", "prompt", "prompt-few-small", "20 examples", labels(10, 2)),
     case("four rows", "prompt", "prompt-few-small", "4 examples", {"a": 2, "b": 2}),
     case("two dozen rows", "prompt", "prompt-few-small", "With 24 examples", {"a": 12, "b": 12}),
