@@ -119,12 +119,15 @@ def ask_at_once(engine: Engine, asked: Sequence[tuple[str, str]], sampling: Samp
     return asyncio.run(together())
 
 
+_LONG = 300  # tokens; on a busy machine a short answer is over before the other one's request is there
+
+
 def follow_both(engine: Engine, *names: str) -> list[str]:
     """Who said the next piece, when these are asked at once."""
     seen: list[str] = []
 
     async def follow(name: str) -> None:
-        async for chunk in live(engine, name).stream(user("hello"), Sampling(max_tokens=40)):
+        async for chunk in live(engine, name).stream(user("hello"), Sampling(max_tokens=_LONG)):
             if chunk.text:
                 seen.append(name)  # noqa: PERF401  (as they come, not all at the end)
 

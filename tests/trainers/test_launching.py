@@ -175,7 +175,8 @@ def test_as_many_gpus_as_processes_are_held_at_once(
     card = Gpu(name="card", memory_gb=8)
     machine = Hardware(cpu="x", cores=1, memory_gb=1, gpus=(card,) * 3)
     monkeypatch.setattr("trainers.queueing.detect", lambda: machine)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that what `devices` sets is undone
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     run = create_run(tiny_plan(), paths)
     with devices(run, paths, 2) as held:
         assert held == ["0", "1"]

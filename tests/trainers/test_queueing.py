@@ -82,7 +82,8 @@ def test_with_several_gpus_as_many_train_at_once(
     card = Gpu(name="card", memory_gb=8)
     machine = Hardware(cpu="x", cores=1, memory_gb=1, gpus=(card, card))
     monkeypatch.setattr("trainers.queueing.detect", lambda: machine)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that what `device` sets is undone, for later tests' processes
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     run = create_run(tiny_plan(), paths)
     with device(run, paths) as first:
         assert first == os.environ.pop("CUDA_VISIBLE_DEVICES") == "0"  # as another process has not got it
