@@ -6,13 +6,8 @@ Refuses to train (that is `worker`) and never imports torch.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import secrets
 import shutil
-import signal
-import subprocess
-import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,16 +18,16 @@ from prompts.errors import DataError, RunError
 from trainers import launching, ray_cluster
 from trainers.data import normal
 from trainers.dataset import Dataset, load_dataset
+from trainers.detached import launch, living, terminate
 from trainers.estimating.disk import disk_bytes
 from trainers.evaluation.subject import check_files, subject_of
 from trainers.parents import base_of
-from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
+from trainers.paths import PYTHON, Paths, require_free_space, write_atomically
 from trainers.plan import EvaluationPlan, TrainingPlan
 from trainers.splits import Splits
 from trainers.status import ENDED, RunFolder, RunStatus
 
 _LONGEST_NAME = 80
-_PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _KILLED = "The training process ended without a word; it was killed, often because memory ran out."
 
 
@@ -81,17 +76,8 @@ def start(run: RunFolder) -> None:
     In its place, what launches several of them (`launching`) or follows the run on a cluster (`on_ray`), where the
     run's folder says so.
     """
-    with run.log.open("ab") as log:
-        worker = subprocess.Popen(
-            [*PYTHON, "trainers.on_ray", str(run.path)] if ray_cluster.kept(run) else launching.command(run),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=worker_environment(),
-        )
-    born = psutil.Process(worker.pid).create_time()
-    write_atomically(run.path / "worker.json", json.dumps({"pid": worker.pid, "born": born}))
+    command = [*PYTHON, "trainers.on_ray", str(run.path)] if ray_cluster.kept(run) else launching.command(run)
+    launch(command, run.log, run.path / "worker.json")
 
 
 def status(run: RunFolder) -> RunStatus:
@@ -162,19 +148,7 @@ def cancel(run: RunFolder) -> None:
     if worker is None:
         return
     (run.path / "cancel").touch()
-    worker.send_signal(signal.SIGTERM)
-    watcher = threading.Thread(target=_insist, args=(worker,), daemon=True)
-    watcher.start()
-
-
-def _insist(worker: psutil.Process) -> None:
-    """End a worker that does not end by itself, with everything it started."""
-    try:
-        worker.wait(_PATIENCE)
-    except psutil.TimeoutExpired:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in (*worker.children(recursive=True), worker):  # a launcher's lead groups of their own
-                process.kill()
+    terminate(worker)
 
 
 def rename(run: RunFolder, name: str) -> None:
@@ -206,11 +180,4 @@ def find_run(name: str, paths: Paths) -> RunFolder:
 
 
 def _worker(run: RunFolder) -> psutil.Process | None:
-    """The worker if it lives. The time of its birth tells it from a later process with the same id."""
-    try:
-        record = json.loads((run.path / "worker.json").read_text())
-        process = psutil.Process(record["pid"])
-        same = abs(process.create_time() - record["born"]) < 1
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, KeyError, psutil.Error):
-        return None
+    return living(run.path / "worker.json")

@@ -6,33 +6,25 @@ anything (that is `worker`) and never imports torch.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import secrets
 import shutil
-import signal
-import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-
-import psutil
 
 from prompts.errors import DataError, PlanError, RunError
 from prompts.spec import TaskSpec
 from trainers import jobs
 from trainers.dataset import Dataset, load_dataset
+from trainers.detached import launch, living, terminate
 from trainers.hardware import detect
 from trainers.parents import base_of
-from trainers.paths import PYTHON, Paths, require_free_space, worker_environment, write_atomically
+from trainers.paths import PYTHON, Paths, require_free_space
 from trainers.plan import TrainingPlan
 from trainers.ray_cluster import dashboard
 from trainers.trials.folder import ENDED, TrialsFolder
 from trainers.trials.records import Candidate, TrialOrder, TrialsStatus
 
-_PATIENCE = 20  # seconds between SIGTERM and SIGKILL
 _FEWEST = 4  # rows: with fewer, what one learned from leaves nothing to ask that would tell
 _BYTES = 200e6  # of disk; adapters are small, and the worker looks again before each training
 _KILLED = "The process that tries ended without a word; it was killed, often because memory ran out."
@@ -109,27 +101,15 @@ def _differs(one: Candidate, other: Candidate) -> str:
 
 def start(folder: TrialsFolder) -> None:
     """Start the worker in a session of its own, so that neither a closed terminal nor the app's end stops it."""
-    environment = worker_environment()
-    if folder.order().device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    with folder.log.open("ab") as log:
-        worker = subprocess.Popen(
-            [*PYTHON, "trainers.trials.worker", str(folder.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment,
-        )
-    born = psutil.Process(worker.pid).create_time()
-    write_atomically(folder.worker_file, json.dumps({"pid": worker.pid, "born": born}))
+    environment = {"CUDA_VISIBLE_DEVICES": ""} if folder.order().device == "cpu" else {}
+    launch([*PYTHON, "trainers.trials.worker", str(folder.path)], folder.log, folder.worker_file, **environment)
 
 
 def status(folder: TrialsFolder) -> TrialsStatus:
     """Where the trials are now. A worker that died without saying so shows as failed, or cancelled if they were to
     stop."""
     written = folder.status()
-    if written.state in ENDED or _worker(folder) is not None:
+    if written.state in ENDED or living(folder.worker_file) is not None:
         return written
     written = folder.status()  # they may have ended between the two looks
     if written.state in ENDED or not folder.worker_file.is_file():
@@ -147,20 +127,8 @@ def stop(folder: TrialsFolder) -> None:
     if status(folder).state in ENDED:
         raise RunError("The trials have ended already.", hint="Go on with them, or start new ones.")
     folder.stop_file.touch()
-    if worker := _worker(folder):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.send_signal(signal.SIGTERM)
-        threading.Thread(target=_insist, args=(worker,), daemon=True).start()
-
-
-def _insist(worker: psutil.Process) -> None:
-    """End a worker that does not end by itself, with everything it started."""
-    try:
-        worker.wait(_PATIENCE)
-    except psutil.TimeoutExpired:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in (*worker.children(recursive=True), worker):
-                process.kill()
+    if worker := living(folder.worker_file):
+        terminate(worker)
 
 
 def resume(folder: TrialsFolder, *, minutes: float | None = None) -> None:
@@ -201,19 +169,3 @@ def delete(folder: TrialsFolder) -> None:
     if status(folder).state not in ENDED:
         raise RunError("The trials go on.", hint="Stop them first.")
     shutil.rmtree(folder.path)
-
-
-def _worker(folder: TrialsFolder) -> psutil.Process | None:
-    """The worker if it lives. The time of its birth tells it from a later process with the same id."""
-    return living(folder.worker_file)
-
-
-def living(file: Path) -> psutil.Process | None:
-    """The process that a worker's file names, while it lives."""
-    try:
-        record = json.loads(file.read_text())
-        process = psutil.Process(record["pid"])
-        same = abs(process.create_time() - record["born"]) < 1
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, KeyError, psutil.Error):
-        return None
