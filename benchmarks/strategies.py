@@ -16,7 +16,7 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,33 +153,8 @@ def answer(task: Task, base: LocalModel, run: RunFolder | None, scored: bool) ->
     if not scored:
         return [said.text for said in arm.answer([row.input for row in rows])]
     labels = sorted({row.output for row in task.rows("train")})
-    if run and run.plan().strategy.virtual:
-        return [likeliest(arm.model, arm.tokenizer, arm.prompt, row, labels) for row in rows]
     chats = [arm.prompt.messages(row.input) for row in rows]
     return [best(found) for found in arm.choose(chats, [labels] * len(rows))]
-
-
-def likeliest(model: Any, tokenizer: Any, prompt: PromptVersion, row: Example, labels: Sequence[str]) -> str:
-    """The label whose tokens, the end token among them, are the likeliest answer, for soft prompts and prefixes.
-
-    One batch of all labels; what PEFT puts before the chat is cut off the logits again.
-    """
-    import torch
-
-    chat = [message.model_dump() for message in prompt.messages(row.input)]
-    asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-    whole = [
-        [*asked, *tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for label in labels
-    ]
-    batch = tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt").to(model.device)
-    with torch.inference_mode():
-        model.eval()
-        logits = model(**batch).logits[:, -batch["input_ids"].shape[1] :]
-    # Of the answers alone: 8 rows of log-probabilities over 49,152 tokens for the whole chat would take 200 MB.
-    start = len(asked) - 1
-    found = logits[:, start:-1].float().log_softmax(-1).gather(-1, batch["input_ids"][:, start + 1 :, None])[..., 0]
-    sums = (found * batch["attention_mask"][:, start + 1 :]).sum(-1)
-    return labels[int(sums.argmax())]
 
 
 def tokens_a_row(task: Task, base: LocalModel) -> int:

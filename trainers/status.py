@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -214,15 +215,14 @@ class RunFolder:
             return RunStatus()
 
     def write_split(self, name: str, examples: tuple[Example, ...]) -> None:
-        lines = "".join(json.dumps(asdict(example), ensure_ascii=False) + "\n" for example in examples)
-        write_atomically(self.path / "data" / f"{name}.jsonl", lines)
+        write_rows(self.path / "data" / f"{name}.jsonl", examples)
 
     def split(self, name: str) -> tuple[Example, ...]:
         """One split's examples. Raises `RunError` where the run lacks it."""
         file = self.path / "data" / f"{name}.jsonl"
         if not file.is_file():
             raise RunError(f"Run {self.id} has no {name} split.", hint="Start the run again.")
-        return tuple(Example(**json.loads(line)) for line in file.read_text("utf-8").split("\n") if line)
+        return read_rows(file)
 
     def add_metrics(self, **values: Any) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -265,9 +265,24 @@ class RunFolder:
         return [Prediction.model_validate_json(line) for line in lines if line]
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the worker's log; a progress bar's carriage returns count as line ends."""
-        try:
-            text = self.log.read_bytes()[-20_000:].decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.replace("\r", "\n").strip().split("\n")[-lines:])
+        """The last lines of the worker's log."""
+        return last_lines(self.log, lines)
+
+
+def write_rows(file: Path, rows: Sequence[Example]) -> None:
+    """Rows as JSON, a line each."""
+    write_atomically(file, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(file: Path) -> tuple[Example, ...]:
+    """The rows that `write_rows` wrote."""
+    return tuple(Example(**json.loads(line)) for line in file.read_text("utf-8").split("\n") if line)
+
+
+def last_lines(log: Path, lines: int) -> str:
+    """The end of a log; a progress bar's carriage returns count as line ends. Empty where there is no log."""
+    try:
+        text = log.read_bytes()[-20_000:].decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.replace("\r", "\n").strip().split("\n")[-lines:])

@@ -95,14 +95,14 @@ def serving_of(situation: Situation, plan: TrainingPlan) -> ServingEstimate:
     row = round(sum(profile.token_lengths) / max(1, len(profile.token_lengths)))
     shown = plan.strategy.examples * row if isinstance(plan.strategy, FewShotStrategy) else 0
     machine = machine_of(situation)
-    engine = "vllm" if plan.strategy.serving.vllm and machine.device == "cuda" else "embedded"
+    by_vllm = plan.strategy.serving.vllm and machine.device == "cuda"
     return serving(
         situation.base,
         plan.strategy,
         machine,
         prompt_tokens=max(1, row - profile.answer_tokens) + shown,
         answer_tokens=max(1, profile.answer_tokens),
-        engine="vllm" if engine == "vllm" else "embedded",
+        engine="vllm" if by_vllm else "embedded",
     )
 
 

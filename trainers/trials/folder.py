@@ -17,9 +17,7 @@ Owns the layout of a trials' folder and its typed records. Refuses to start or s
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,9 +27,10 @@ from prompts.spec import TaskSpec
 from trainers.data import Example
 from trainers.paths import write_atomically
 from trainers.splits import SPLITS, Splits
-from trainers.trials.records import Decision, State, TrialOrder, TrialsStatus, Tried
+from trainers.status import ENDED, last_lines, read_rows, write_rows
+from trainers.trials.records import Decision, TrialOrder, TrialsStatus, Tried
 
-ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+__all__ = ["ENDED", "TrialsFolder"]
 
 
 class TrialsFolder:
@@ -122,17 +121,12 @@ class TrialsFolder:
         file = self.path / "data" / f"{name}.jsonl"
         if not file.is_file():
             raise RunError(f"The trials {self.id} have no {name} rows any more.", hint="Start new ones.")
-        return tuple(Example(**json.loads(line)) for line in file.read_text("utf-8").split("\n") if line)
+        return read_rows(file)
 
     def write_splits(self, splits: Splits) -> None:
         for name, rows in splits.parts():
-            lines = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
-            write_atomically(self.path / "data" / f"{name}.jsonl", lines)
+            write_rows(self.path / "data" / f"{name}.jsonl", rows)
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the worker's log."""
-        try:
-            text = self.log.read_bytes()[-20_000:].decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.replace("\r", "\n").strip().split("\n")[-lines:])
+        return last_lines(self.log, lines)

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from prompts.versions import PromptVersion
 from trainers.plan import TrainingPlan
 from trainers.ray_cluster import Cluster
-
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+from trainers.status import State
 
 
 class _Record(BaseModel):
