@@ -169,8 +169,10 @@ def order_trials(looked: Looked, limits: Limits, paths: Paths) -> tuple[TrialsFo
     earlier = next((one for one in life.list_all(paths) if _of_the_same(one, looked, limits)), None)
     if earlier is not None:
         return earlier, _gone_on(earlier, limits)
+    options = options_for(situation, wordings=looked.wordings)
     order = TrialOrder(
-        candidates=options_for(situation, wordings=looked.wordings).candidates,
+        candidates=options.candidates,
+        expected=options.expected,
         budget_minutes=limits.minutes or MINUTES,
         device=checked_device(limits.device),
         cluster=limits.cluster,

@@ -59,8 +59,10 @@ class TrialBench(RunBench):
             project = self.project(id)
             if self.trials_go_on(project):
                 raise RunError("Trials go on already.", hint="Stop them, or wait for their end.")
+            options = self.trial_options(project)
             order = TrialOrder(
-                candidates=self.trial_options(project).candidates,
+                candidates=options.candidates,
+                expected=options.expected,
                 budget_minutes=minutes,
                 device=_checked_device(device),
                 cluster=_checked_cluster(project, cluster.strip()),

@@ -15,6 +15,7 @@ from assistant.advice.advise import advise
 from assistant.advice.costs import cost_of, price, serving_of
 from assistant.advice.evidence import kind_of
 from assistant.advice.plans import advised_plan
+from assistant.advice.records import Option
 from assistant.advice.situation import Situation
 from prompts.errors import DataError, PromptError, TunewrightError
 from prompts.metrics import metric_for
@@ -48,11 +49,13 @@ REFINED = "refined"
 class Options:
     """What can be tried, and by its title why something else cannot be.
 
-    `memory_gb` is the most that a try is expected to hold, `seconds` what running all options in full would take.
+    `expected` is the key of the one that the rules advise, empty where that is none of them. `memory_gb` is the most
+    that a try is expected to hold, `seconds` what running all options in full would take.
     """
 
     candidates: tuple[Candidate, ...]
     left_out: dict[str, str]
+    expected: str = ""
     memory_gb: float = 0.0
     seconds: float = 0.0
 
@@ -80,9 +83,11 @@ def options_for(situation: Situation, *, wordings: Sequence[PromptVersion] = ())
         found = {"prompt": found["prompt"], REFINED: refined, **found}
     elif "prompt" in found:
         left_out["A refined prompt"] = "There is no other wording than yours to try."
+    advised = advise(situation.model_copy(update={"decision": None, "candidates": ()})).best
     return Options(
-        candidates=_on_same_rows(_likeliest_first(found.values(), situation)),
+        candidates=_on_same_rows(_likeliest_first(found.values(), advised)),
         left_out=left_out,
+        expected=standing_for(advised, tuple(found.values())),
         memory_gb=max((one.estimate.memory.total for one in tried.values()), default=0.0),
         seconds=sum(one.estimate.seconds.total for one in tried.values()),
     )
@@ -181,11 +186,19 @@ def _higher_ranks_last(found: dict[str, Candidate]) -> dict[str, Candidate]:
     return found
 
 
-def _likeliest_first(candidates: Iterable[Candidate], situation: Situation) -> tuple[Candidate, ...]:
+def _likeliest_first(candidates: Iterable[Candidate], advised: Option) -> tuple[Candidate, ...]:
     """What trains nothing, then what the rules advise, then the others: a budget that ends early has then been spent on
     what most probably wins."""
-    best = advise(situation.model_copy(update={"decision": None, "candidates": ()})).best.kind
-    return tuple(sorted(candidates, key=lambda one: (one.trains, one.trains and kind_of(one.plan) != best)))
+    return tuple(sorted(candidates, key=lambda one: (one.trains, one.trains and kind_of(one.plan) != advised.kind)))
+
+
+def standing_for(advised: Option, candidates: Sequence[Candidate]) -> str:
+    """The key of the candidate that an option of the rules stands for: of its kind the one that is its own plan's, else
+    the first; a better prompt where wordings are tried. Empty where no candidate is of its kind."""
+    mine = [one for one in candidates if kind_of(one.plan) == advised.kind]
+    refined = [one for one in mine if one.wordings]
+    own = [one for one in mine if advised.plan and one.plan.strategy == advised.plan.strategy]
+    return next((one.key for one in (*refined, *own, *mine)), "")
 
 
 def _on_same_rows(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

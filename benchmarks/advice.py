@@ -34,7 +34,7 @@ from typing import Any
 from assistant.advice.records import Option
 from assistant.pipeline import Pipeline
 from assistant.settings import settings_from_environment
-from assistant.trialling import REFINED
+from assistant.trialling import standing_for
 from benchmarks.prompts import TASKS as SOURCES
 from benchmarks.prompts import Row, balanced
 from prompts.metrics import Comparison, compare
@@ -172,7 +172,13 @@ class Bench:
                 life.resume(folder)
         else:
             project = self.pipeline.project(self.id)
-            order = TrialOrder(candidates=self._candidates(), budget_minutes=self.args.minutes, seed=self.seed)
+            options = self.pipeline.trial_options(project)  # what "Try the options" would try
+            order = TrialOrder(
+                candidates=tuple(_shorter(one, self.args.meta_rounds) for one in options.candidates),
+                expected=options.expected,
+                budget_minutes=self.args.minutes,
+                seed=self.seed,
+            )
             folder = life.create(order, self.paths, self.pipeline.dataset(project), spec=project.spec)
             life.start(folder)
             write_atomically(file, folder.id)
@@ -185,11 +191,6 @@ class Bench:
         if folder.decision() is None:
             raise SystemExit(f"{self.task.name}: {status.message} {status.hint}")
         return folder
-
-    def _candidates(self) -> tuple[Candidate, ...]:
-        """What "Try the options" would try."""
-        found = self.pipeline.trial_options(self.pipeline.project(self.id)).candidates
-        return tuple(_shorter(one, self.args.meta_rounds) for one in found)
 
     def in_full(self, candidate: Candidate, folder: TrialsFolder) -> Tried:
         """A candidate on all training rows, asked the test rows. Of its cell's file where that is there."""
@@ -232,7 +233,8 @@ class Bench:
             task=self.task.name,
             rows=self.args.rows or self.task.rows,
             scores={key: [found.scores[row.row] for row in self.test] for key, found in full.items()},
-            by_rules=chosen(rules, candidates),
+            # What cannot be tried here (more data, another base) leaves a person with their prompt.
+            by_rules=standing_for(rules, candidates) or "prompt",
             by_trials=decision.advised,
             cpu=(sum(one.cpu_seconds for one in tried), sum(one.cpu_seconds for one in full.values())),
             wall=(sum(one.seconds for one in tried), sum(one.seconds for one in full.values())),
@@ -277,19 +279,6 @@ class Found:
     @property
     def best(self) -> str:
         return max(self.scores, key=lambda key: sum(self.scores[key]))
-
-
-def chosen(advised: Option, candidates: Sequence[Candidate]) -> str:
-    """The candidate that an option of the rules stands for: its own plan's, else the prompt, refined where that can be.
-
-    What cannot be tried here (more data, another base) leaves a person with their prompt.
-    """
-    keys = [one.key for one in candidates]
-    alike = [one for one in candidates if advised.plan and one.plan.strategy.type == advised.plan.strategy.type]
-    if advised.kind == "prompt" or not alike:
-        return REFINED if REFINED in keys and advised.kind == "prompt" else "prompt"
-    same = [one.key for one in alike if advised.plan and one.plan.strategy == advised.plan.strategy]
-    return (same or [alike[0].key])[0]
 
 
 def mean_regret(found: Sequence[Found], how: str) -> str:

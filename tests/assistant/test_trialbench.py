@@ -69,7 +69,9 @@ def test_trials_are_started_found_again_stopped_and_gone_on_with(
     folder = pipeline.start_trials(id, 5, device="cpu")
     order = folder.order()
     assert (order.budget_minutes, order.device, order.cluster) == (5, "cpu", None)
-    assert [c.key for c in order.candidates] == [c.key for c in pipeline.trial_options(project).candidates]
+    options = pipeline.trial_options(project)
+    assert [c.key for c in order.candidates] == [c.key for c in options.candidates]
+    assert order.expected == options.expected == "lora_8"
     again = open_pipeline(paths)[0]
     found = again.trials(again.project(id))
     assert found and found.id == folder.id, "another start of the app finds them"

@@ -11,7 +11,7 @@ import pytest
 from assistant.advice.plans import advised_plan, in_full
 from assistant.pipeline import Pipeline
 from assistant.project import Project
-from assistant.trialling import REFINED, candidates_for, options_for
+from assistant.trialling import REFINED, candidates_for, options_for, standing_for
 from prompts.errors import DataError, PromptError
 from prompts.versions import PromptVersion
 from tests.assistant.journey import begin_project, measured, open_pipeline
@@ -53,6 +53,14 @@ def test_all_that_the_data_allow_is_tried_on_the_same_rows(pipeline: Pipeline, p
     trained = [c.key for c in options.candidates if c.trains]
     assert trained[0].startswith("lora") and trained[-1] == "meta_lora", "a budget may end before the others"
     assert [c.trains for c in options.candidates] == sorted(c.trains for c in options.candidates)
+
+
+def test_what_the_rules_advise_is_told_to_the_trials(pipeline: Pipeline, project: Project) -> None:
+    options, advised = pipeline.trial_options(project), pipeline.advice(project).best
+    expected = next(one for one in options.candidates if one.key == options.expected)
+    assert advised.kind == "lora" and advised.plan and expected.plan.strategy == advised.plan.strategy
+    assert standing_for(advised.model_copy(update={"kind": "prompt"}), options.candidates) == REFINED
+    assert standing_for(advised.model_copy(update={"kind": "data"}), options.candidates) == ""
 
 
 def test_general_rows_are_left_to_the_training_itself(pipeline: Pipeline, project: Project) -> None:

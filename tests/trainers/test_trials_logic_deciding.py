@@ -67,6 +67,37 @@ def test_a_far_better_one_does_not_lose_to_a_cheap_one_because_the_rows_are_few(
     assert advised == "lora_8"
 
 
+def test_too_few_rows_do_not_overrule_what_is_expected_and_this_is_said() -> None:
+    order = ORDER.model_copy(update={"expected": "lora_8"})
+
+    def decided(prompt: Sequence[float], lora: Sequence[float], order: TrialOrder = order) -> tuple[str, str]:
+        found = decide(order, [scored("prompt", 0.5, prompt, learned=4), scored("lora_8", 0.5, lora, learned=4)], 8)
+        assert found.advised in found.alike
+        return found.advised, found.sentence
+
+    better, worse = hits(0.75, 8), hits(0.5, 8)
+    assert decided(better, worse, ORDER)[0] == "prompt"
+    advised, sentence = decided(better, worse)
+    assert advised == "lora_8"
+    assert "8 rows are too few to overrule what such data speak for: lora 8 stays advised" in sentence
+    assert "do not fine-tune" not in sentence
+
+    assert decided(hits(0.75, 16), hits(0.5, 16))[0] == "prompt", "with more rows the trials decide"
+    assert decided([1.0] * 11, [0.0] * 11)[0] == "prompt", "and where it is as good as sure"
+    untried = ORDER.model_copy(update={"expected": "lora_32"})
+    assert decided(better, worse, untried)[0] == "prompt"
+
+
+def test_too_few_rows_do_not_prefer_a_cheaper_one() -> None:
+    scores = hits(0.5, 8)
+    tried = [scored("prompt", 1.0, scores), scored("lora_8", 1.0, [1 - one for one in scores])]
+    best, other = decide(ORDER, tried, 8).best, {"lora_8": "prompt", "prompt": "lora_8"}
+    found = decide(ORDER.model_copy(update={"expected": best}), tried, 8)
+    assert (found.advised, set(found.alike)) == (best, {"prompt", "lora_8"})
+    told = f"is what such data speak for; 8 rows cannot tell it from {other[best].replace('_', ' ')}."
+    assert found.sentence.endswith(told)
+
+
 def test_more_data_is_said_to_help_where_the_curve_still_rises() -> None:
     def told(*shares: float) -> str:
         tried = [

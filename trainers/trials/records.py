@@ -41,11 +41,13 @@ class Candidate(_Record):
 class TrialOrder(_Record):
     """What is to be tried, and within which limits. All plans share base model, data and split seed.
 
-    Of the candidates that train, those come first that most probably win: a budget may end before the others. `device`
-    is empty for what the machine does best; `cluster` has the trials go on there, several at once.
+    Of the candidates that train, those come first that most probably win: a budget may end before the others.
+    `expected` is the key of what is advised without trials, empty where that is none of them. `device` is empty for
+    what the machine does best; `cluster` has the trials go on there, several at once.
     """
 
     candidates: tuple[Candidate, ...]
+    expected: str = ""
     budget_minutes: float = Field(gt=0)
     seed: int = 0
     device: Literal["", "cpu", "cuda"] = ""
