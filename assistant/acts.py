@@ -56,7 +56,6 @@ class Acts:
             "confirm_try": self.trials.start,
             "trials": self.trials.tell,
             "stop_trials": self.trials.stop,
-            "resume_trials": self.trials.resume,
             "take_advised": self.trials.take,
             "cancel": self._cancel,
             "status": self.training.status,
@@ -79,6 +78,8 @@ class Acts:
             return self.prompt.restore(id, text)
         if act == "try":
             return self.trials.ask(id, text)
+        if act == "resume_trials":
+            return self.trials.resume(id, text)
         if act == "choose":
             return self.training.choose(id, text)
         if act == "findings":

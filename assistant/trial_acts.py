@@ -94,19 +94,33 @@ class TrialActs:
         if changed:
             told = f"\n\n{_WARNING} Since then {changed} changed, so that this no longer counts for the advice."
             return _decided(folder, status, decision) + told, ("Try the options",)
-        stopped = ("Go on with the trials",) if status.state != "done" else ()
-        return _decided(folder, status, decision), (*_TAKE, *stopped)
+        return _decided(folder, status, decision), (*_TAKE, *self._further(id, folder, status))
+
+    def _further(self, id: str, folder: TrialsFolder, status: TrialsStatus) -> tuple[str, ...]:
+        """How to go on with trials that have ended, where they can."""
+        if status.state != "done":
+            return ("Go on with the trials",)
+        minutes = f"{self._budget(id):g} more minutes"
+        return (f"Go on with the trials for {minutes}",) if self._pipeline.more_to_try(folder) else ()
 
     def stop(self, id: str) -> Answer:
         """Raises `RunError` where none go on."""
         self._pipeline.stop_trials(id)
         return "I stop the trials; what was found so far is kept, and they can go on later.", ()
 
-    def resume(self, id: str) -> Answer:
-        """Raises `RunError` where none were cut off."""
-        self._pipeline.resume_trials(id)
-        told = "The trials go on where they were."
-        return told, _GOING
+    def resume(self, id: str, text: str = "") -> Answer:
+        """Go on with what was cut off, or is done and is given more minutes. Raises `RunError` for neither."""
+        return self.go_on(id, minutes_in(text)), _GOING
+
+    def go_on(self, id: str, minutes: float | None) -> str:
+        """The same, and what is to be said of it. What was cut off has minutes left, and needs no more."""
+        folder = self._pipeline.trials(self._pipeline.project(id))
+        if folder is None or not self._pipeline.more_to_try(folder):
+            self._pipeline.resume_trials(id)
+            return "The trials go on where they were."
+        minutes = minutes or self._budget(id)
+        self._pipeline.resume_trials(id, minutes)
+        return f"The trials go on, for at most {minutes:g} minutes more."
 
     def take(self, id: str) -> Answer:
         """Make what the trials advise the project's plan, else what the rules advise."""

@@ -6,6 +6,7 @@ Refuses to try anything (that is `trainers.trials`) and to say what can be tried
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainers.ray_cluster import Cluster, dashboard, read_cluster
 from trainers.status import RunFolder
 from trainers.trials import life
 from trainers.trials.folder import ENDED, TrialsFolder
+from trainers.trials.halving import next_tries
 from trainers.trials.records import Candidate, Decision, TrialOrder, TrialsStatus
 
 MINUTES = {"cpu": 10.0, "cuda": 15.0}  # a first budget, until the person names one; chosen by us
@@ -94,6 +96,16 @@ class TrialBench(RunBench):
             self.step_aside()
             self.change(id, announced=tuple(one for one in self.project(id).announced if one != folder.id))
             return folder
+
+    def more_to_try(self, folder: TrialsFolder) -> bool:
+        """Whether trials that are done would go on with more minutes: nothing but the budget ended them."""
+        if self.trials_status(folder).state != "done":
+            return False
+        try:
+            rows = folder.splits()
+        except TunewrightError:
+            return False
+        return bool(next_tries(order_of(folder), folder.tried(), rows.train, math.inf, len(rows.dev)).tries)
 
     # What there is
 

@@ -63,7 +63,7 @@ class TrialsBox:
         asked = [id, self._minutes, self._device, self._cluster]
         desk.then_redraw(self._start.click(guarded(self._begin), asked, None))
         desk.then_redraw(self._stop.click(guarded(self._end), [id], None))
-        desk.then_redraw(self._resume.click(guarded(self._go_on), [id], None))
+        desk.then_redraw(self._resume.click(guarded(self._go_on), [id, self._minutes], None))
 
     def _begin(self, id: str, minutes: float, device: str, cluster: str) -> None:
         self._desk.conversation.acts.trials.begin(id, minutes, device or "", cluster or "")
@@ -74,9 +74,9 @@ class TrialsBox:
     def _end(self, id: str) -> None:
         self._desk.pipeline.stop_trials(id)
 
-    def _go_on(self, id: str) -> None:
-        self._desk.pipeline.resume_trials(id)
-        self._desk.conversation.note(id, "The trials go on where they were.", ("Stop the trials",))
+    def _go_on(self, id: str, minutes: float) -> None:
+        told = self._desk.conversation.acts.trials.go_on(id, minutes)
+        self._desk.conversation.note(id, told, ("Stop the trials",))
 
     def signature(self, project: Project) -> Hashable:
         pipeline = self._desk.pipeline
@@ -104,7 +104,9 @@ class TrialsBox:
             trials_told.head(folder, status),
             gr.update(interactive=ready, value="Try again" if over else "Try the options"),
             gr.update(interactive=not over),
-            gr.update(visible=status.state in ("failed", "cancelled")),
+            gr.update(visible=True, value="More minutes")
+            if pipeline.more_to_try(folder)
+            else gr.update(visible=status.state in ("failed", "cancelled"), value="Go on"),
             trials_told.progress(folder, status, train_rows(folder)),
         ]
 

@@ -190,6 +190,7 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("arrête les essais", "stop_trials", {}),
     ("para las pruebas", "stop_trials", {}),
     ("go on with the trials", "resume_trials", {}),
+    ("Go on with the trials for 10 more minutes", "resume_trials", {}),
     ("setze die Versuche fort", "resume_trials", {}),
     ("reprends les essais", "resume_trials", {}),
     ("continúa las pruebas", "resume_trials", {}),

@@ -28,7 +28,9 @@ from trainers import jobs
 from trainers.paths import Paths
 from trainers.strategies import LoraStrategy
 from trainers.trials import life
+from trainers.trials.deciding import decide
 from trainers.trials.folder import ENDED, TrialsFolder
+from trainers.trials.portions import ladder
 from trainers.trials.records import TrialsStatus, Tried, Try
 
 
@@ -303,6 +305,28 @@ def test_the_chat_tells_what_it_takes_asks_and_only_then_starts(pipeline: Pipeli
     assert conversation.announce_end(id)
     assert conversation.turns(id)[-1].text.startswith("The trials have ended")
     assert not conversation.announce_end(id), "told once"
+
+
+def test_trials_that_their_budget_ended_go_on_with_more_minutes(pipeline: Pipeline, project: Project) -> None:
+    id, conversation = project.id, Conversation(pipeline)
+    whole = invent(pipeline, id)
+    assert not pipeline.more_to_try(whole)
+    with pytest.raises(RunError, match="are done"):
+        pipeline.resume_trials(id)
+    folder = invent(pipeline, id, "queued")
+    assert not pipeline.more_to_try(folder), "these go on anyway"
+    first = ladder(len(folder.splits().train))[0]
+    folder.add(Tried(tried=Try(key="prompt", portion=first), rows=0, scores=dict.fromkeys(range(20), 0.5), seconds=1.0))
+    folder.write_status(folder.status().model_copy(update={"state": "done", "doing": None}))
+    folder.write_decision(decide(folder.order(), folder.tried(), len(folder.splits().train)))
+    assert pipeline.more_to_try(folder)
+    _, options = say(conversation, id, "what did the trials say?")
+    assert options[-1] == f"Go on with the trials for {MINUTES['cpu']:g} more minutes"
+    told, _ = say(conversation, id, "Go on with the trials for 3 more minutes")
+    assert told == "The trials go on, for at most 3 minutes more."
+    assert folder.order().budget_minutes == 13
+    say(conversation, id, "stop the trials")
+    wait_for(lambda: not pipeline.trials_go_on(pipeline.project(id)), "end of the trials")
 
 
 def test_without_minutes_the_machine_has_a_usual_budget(pipeline: Pipeline, project: Project) -> None:

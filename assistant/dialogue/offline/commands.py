@@ -77,7 +77,7 @@ def act_in(text: str) -> Act | None:
 
 def minutes_in(text: str) -> float | None:
     """How many minutes a message names, or None."""
-    found = re.search(r"(\d+(?:[.,]\d+)?)\s*(?:min(?:ute)?n?s?|minutos?)\b", text, re.IGNORECASE)
+    found = re.search(r"(\d+(?:[.,]\d+)?)\s*(?:more\s+|weitere\s+)?(?:min(?:ute)?n?s?|minutos?)\b", text, re.IGNORECASE)
     return float(found.group(1).replace(",", ".")) if found else None
 
 
