@@ -6,14 +6,10 @@ Owns the passing project that this needs, and finding trials of the same spec an
 
 from __future__ import annotations
 
-import difflib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-from pydantic import ValidationError
 
 from assistant.advice.advise import advise
 from assistant.advice.bases import is_away
@@ -21,8 +17,8 @@ from assistant.advice.records import Advice
 from assistant.advice.situation import Situation
 from assistant.pipeline import Pipeline
 from assistant.project import LOCAL, Project
-from assistant.refining import Asked, read_asked
 from assistant.settings import Settings
+from assistant.spec_file import Asked, passing_pipeline
 from assistant.trialling import options_for, with_wording
 from assistant.workbench import NEW_PROJECT
 from prompts.errors import DataError, ModelError, PlanError, RunError, TunewrightError
@@ -64,33 +60,6 @@ class Limits:
     cluster: Cluster | None = None
 
 
-def read_spec(path: Path) -> Asked:
-    """Read a spec: the fields of the task, and `prompt` with system, template and so on.
-
-    Raises `DataError` that names the file, the key, what is wrong with it, and what is near to it.
-    """
-    try:
-        return read_asked(path)
-    except DataError as error:
-        if isinstance(error.__cause__, ValidationError):
-            raise _explained(path, error.__cause__) from error
-        raise
-
-
-def _explained(path: Path, error: ValidationError) -> DataError:
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        known = list((PromptVersion if error.title == PromptVersion.__name__ else TaskSpec).model_fields)
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"The keys are: {', '.join(known)}."
-        return DataError(f"{path}: unknown key {key!r}.", hint=hint)
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
-    if first["type"] == "missing":
-        return DataError(f"{path}: {key!r} is missing.", hint="Add that line.")
-    return DataError(f"{path}: {key!r} is {first['input']!r}, but {reason}.", hint="Mend that line.")
-
-
 def look(
     asked: Asked, data: Path | None, settings: Settings, columns: dict[str, str], *, to_try: bool = False
 ) -> Looked:
@@ -99,13 +68,8 @@ def look(
     `columns` are those that the person named; wordings are collected where options are `to_try`. Raises a
     `TunewrightError` where file, spec or base cannot be used.
     """
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        passing = Paths(home=Path(folder), cache=settings.paths.cache)
-        pipeline = Pipeline(replace(settings, paths=passing, database_url=""))
-        try:
-            return _looked(pipeline, asked, data, settings, columns, to_try=to_try)
-        finally:
-            pipeline.close()
+    with passing_pipeline(settings) as pipeline:
+        return _looked(pipeline, asked, data, settings, columns, to_try=to_try)
 
 
 def _looked(

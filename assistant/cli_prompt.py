@@ -31,8 +31,9 @@ def refine(
     """Search a better prompt on dev rows; the test rows stay sealed. Ctrl-C ends it and keeps what was found."""
     import json
 
-    from assistant.refining import read_asked, refine
+    from assistant.refining import refine
     from assistant.settings import settings_from_environment
+    from assistant.spec_file import read_asked
 
     named = {"input": input_column, "output": output_column}
     columns = {key: value for key, value in named.items() if value}

@@ -51,15 +51,15 @@ def recommend(
     """
     import json
 
-    from assistant.advising import look, read_spec
-    from assistant.refining import Asked
+    from assistant.advising import look
     from assistant.settings import settings_from_environment
+    from assistant.spec_file import Asked, read_asked
     from prompts.spec import TaskSpec
 
     limits = _limits(measure, budget, device, on)
     if spec is None and data is None:
         raise DataError("There is nothing to advise on.", hint="Give --data FILE, --spec spec.yaml, or both.")
-    asked = read_spec(spec) if spec else Asked(spec=TaskSpec())
+    asked = read_asked(spec) if spec else Asked(spec=TaskSpec())
     if device:
         asked = asked.model_copy(update={"spec": asked.spec.updated("said", device=device)})
     settings = settings_from_environment()

@@ -16,10 +16,9 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from assistant import advising
 from assistant.advice.records import Advice
 from assistant.cli_recommend import add_commands
-from prompts.errors import DataError, TunewrightError
+from prompts.errors import TunewrightError
 from tests.assistant.journey import measured
 from tests.assistant.test_cli import the_error
 from tests.assistant.test_cli import tunewright as in_a_process
@@ -68,33 +67,6 @@ def refused(*arguments: str | Path) -> str:
 
 
 # The spec.
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("tasks: classification\n", "spec.yaml: unknown key 'tasks'. Did you mean 'task'?"),
-        ("zzz: 1\n", "spec.yaml: unknown key 'zzz'. The keys are: description, task, input"),
-        ("task: sorting\n", "'task' is 'sorting', but it should be 'classification'"),
-        ("time_budget_minutes: -3\n", "'time_budget_minutes' is -3, but it should be greater than 0. Mend that line."),
-        ("target_score: 95\n", "'target_score' is 95, but it should be less than or equal to 1"),
-        ("prompt: {template: hello}\n", "the template never uses {{ input }}"),
-        ("prompt: {templates: '{{ input }}'}\n", "unknown key 'templates'. Did you mean 'template'?"),
-        ("task: [\n", "spec.yaml cannot be read"),
-        ("- task\n", "holds no spec"),
-    ],
-)
-def test_a_spec_that_cannot_be_read_names_the_key_and_what_to_do(tmp_path: Path, text: str, words: str) -> None:
-    file = tmp_path / "spec.yaml"
-    file.write_text(text)
-    with pytest.raises(DataError) as told:
-        advising.read_spec(file)
-    assert words in str(told.value) and str(file) in str(told.value)
-
-
-def test_a_spec_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
-        advising.read_spec(tmp_path / "gone.yaml")
 
 
 # Advice by rules.

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from assistant.cli import cli
 from assistant.improving import Improving
-from assistant.refining import read_asked, refine
+from assistant.refining import refine
 from assistant.settings import Settings
-from prompts.errors import DataError, TunewrightError
+from assistant.spec_file import read_asked
+from prompts.errors import TunewrightError
 from tests.assistant.journey import measured
 from tests.assistant.test_workshop import finish
 from tests.trainers.checked import made_up_tickets
@@ -26,32 +27,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_spec_is_read_with_its_prompt(tmp_path: Path) -> None:
-    text = "task: classification\ninput: ticket\nlabels: [a, b]\nprompt:\n  system: Which team?\n"
-    asked = read_asked(write(tmp_path / "spec.yaml", text))
-    assert asked.spec.labels == ("a", "b") and asked.spec.origins["labels"] == "said"
-    assert asked.prompt is not None and asked.prompt.system == "Which team?"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("task: dance\n", "task: Input should be"),
-        ("tsak: classification\n", "tsak: Extra inputs"),
-        ("prompt: {template: '{{ question }}'}\n", "only {{ input }} is there"),
-        ("just words", "holds no spec"),
-        ("a: [", "cannot be read"),
-    ],
-)
-def test_a_spec_that_cannot_be_used_is_told_with_its_field(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(DataError) as told:
-        read_asked(write(tmp_path / "spec.yaml", text))
-    assert words in str(told.value) and "spec.yaml" in str(told.value)
-
-
 def test_a_missing_spec_or_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        read_asked(tmp_path / "none.yaml")
     spec = write(tmp_path / "spec.yaml", "task: classification\n")
     found = CliRunner().invoke(cli, ["prompt", "refine", "--spec", str(spec), "--data", str(tmp_path / "none.csv")])
     assert found.exit_code == 1 and isinstance(found.exception, TunewrightError)
