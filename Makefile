@@ -25,7 +25,7 @@ run: $(APP)  # make the environment, bring the embedded model, open the app
 
 test: $(DEV) .chromium  # install all that the tests need, and run them
 	$(BIN)/tunewright fetch
-	TUNEWRIGHT_REQUIRE_VLLM=1 TUNEWRIGHT_CHROMIUM="$$(cat .chromium)" $(BIN)/python -m pytest $(ARGS)
+	TUNEWRIGHT_REQUIRE_VLLM=1 TUNEWRIGHT_CHROMIUM="$$(cat .chromium)" scripts/test $(BIN)/python $(ARGS)
 
 check: $(DEV)  # style, types, layers: under a minute
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ _SHOWN, _SHOWN_MORE = 4, 8  # solved examples
 _MORE_ROWS = 24  # from here on, twice as many examples are tried too
 _HIGHER = 4  # times the usual rank
 _WAYS, _SHOTS = 5, 4  # labels and examples a label of an episode, at most: `MetaLoraStrategy`'s usual ones
-# Seconds that a new wording or a higher rank costs more at least: what cannot be told apart stays with the simpler one.
+# Seconds that a new wording or a higher rank costs more at least: what promises the same stays with the simpler one.
 _CHANGE = 1.0
 REFINED = "refined"
 
@@ -177,7 +177,7 @@ def _tryable(situation: Situation, key: str, title: str, strategy: AnyStrategy) 
 
 def _higher_ranks_last(found: dict[str, Candidate]) -> dict[str, Candidate]:
     """Each rank of LoRA with a price above that of the lower one: where time sets the epochs, both fill it, and what
-    cannot be told apart should be the smaller adapter."""
+    promises the same should be the smaller adapter."""
     least = 0.0
     for key, one in found.items():
         if isinstance(one.plan.strategy, LoraStrategy):

@@ -30,8 +30,8 @@ from trainers.status import RunFolder
 
 Row = dict[str, list[dict[str, str]]]
 _FILE = "rehearsal.jsonl"
-_AT_ONCE = 16
-_TOKENS = 64  # of an answer; a longer one is cut behind its last whole sentence
+AT_ONCE = 16
+TOKENS = 64  # of an answer; a longer one is cut behind its last whole sentence
 _SENTENCE = re.compile(r"^.*[.!?](?=\s|$)", re.DOTALL)
 
 
@@ -80,9 +80,9 @@ def asked(model: Any, tokenizer: Any, rows: int, seed: int) -> list[Row]:
     was_training = model.training
     try:
         while questions and len(found) < rows:
-            size = min(_AT_ONCE, rows)
+            size = min(AT_ONCE, rows)
             batch, questions = questions[:size], questions[size:]
-            requests = [Request([Message(role="user", content=text)], Sampling(max_tokens=_TOKENS)) for text in batch]
+            requests = [Request([Message(role="user", content=text)], Sampling(max_tokens=TOKENS)) for text in batch]
             generate(model, tokenizer, requests)
             answers = [_usable(request.text, ended=request.finish_reason == "stop") for request in requests]
             found += [_row(text, answer) for text, answer in zip(batch, answers, strict=True) if answer]

@@ -141,6 +141,12 @@ def test_without_training_nothing_is_trained_but_something_is_held() -> None:
         assert work(strategy).tokens == 0
 
 
+def test_general_rows_take_the_time_in_which_the_base_answers_them() -> None:
+    (_, without), (_, spent) = plain(work(), XEON), plain(work(general_rows=40), XEON)
+    assert spent.checking - without.checking == pytest.approx(20.8, rel=0.25), "seconds, measured on two cores"
+    assert spent.total - without.total == pytest.approx(spent.checking - without.checking)
+
+
 @pytest.mark.parametrize(
     ("found", "measured"),
     [  # seconds a step, as measured on two cores

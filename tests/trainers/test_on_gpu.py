@@ -24,7 +24,7 @@ from trainers.plan import TrainingPlan
 from trainers.prefixes import Prefixes
 from trainers.strategies.lora import LoraStrategy
 
-pytestmark = pytest.mark.skipif(not detect().gpus, reason="there is no GPU here")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not detect().gpus, reason="there is no GPU here")]
 DEVICE: Any = "cuda"
 DTYPES: list[Dtype] = ["bfloat16", "float16", "float32"]
 

@@ -31,14 +31,25 @@ def test_the_best_is_advised_where_it_can_be_told() -> None:
 def test_of_what_cannot_be_told_apart_the_cheaper_is_advised_and_this_is_said() -> None:
     one, other = hits(0.5, 48), hits(0.5, 48, seed=1)
     tried = [scored("lora_8", 1.0, one), scored("lora_32", 1.0, [*other[:-1], 1.0])]
-    found = decide(ORDER, tried, 100)
+    dearer = TrialOrder(candidates=(LORA, LORA_32.model_copy(update={"price": 400.0})), budget_minutes=1)
+    found = decide(dearer, tried, 100)
     assert set(found.alike) == {"lora_8", "lora_32"}
     assert found.advised == "lora_8"
     assert "lora 32" in found.sentence
-    dear = TrialOrder(candidates=(LORA.model_copy(update={"price": 99.0}), LORA_32), budget_minutes=1)
+    dear = TrialOrder(candidates=(LORA.model_copy(update={"price": 400.0}), LORA_32), budget_minutes=1)
     assert decide(dear, tried, 100).advised == "lora_32"
-    first = decide(ORDER, [scored("lora_8", 1.0, one), scored("lora_32", 1.0, [1.0 - s for s in one])], 100)
+    first = decide(dearer, [scored("lora_8", 1.0, one), scored("lora_32", 1.0, [1.0 - s for s in one])], 100)
     assert first.best in first.alike and first.advised == "lora_8"
+
+
+def test_of_what_costs_the_same_and_cannot_be_told_apart_the_more_promising_is_advised() -> None:
+    scores = hits(0.5, 48)
+    tried = [scored("lora_8", 1.0, scores), scored("lora_32", 1.0, [1 - one for one in scores])]
+    best = decide(ORDER, tried, 100).best
+    assert decide(ORDER, tried, 100).advised == best, "two ranks cost the same to a thousandth"
+    dear = [one.model_copy(update={"price": 400.0}) if one.key == best else one for one in (LORA, LORA_32)]
+    found = decide(TrialOrder(candidates=tuple(dear), budget_minutes=1), tried, 100)
+    assert found.advised != best and "the cheaper one is advised" in found.sentence
 
 
 def test_the_sentence_of_a_tie_names_both_and_the_rows() -> None:

@@ -41,12 +41,12 @@ def candidate(
 
 
 CANDIDATES = (
-    candidate("prompt", PromptStrategy(), 10),
-    candidate("wordings", PromptStrategy(), 12, wordings=(PromptVersion(), PromptVersion(system="Say it."))),
-    candidate("few_shot", FewShotStrategy(), 30),
-    candidate("lora_8", LoraStrategy(r=8), 80),
-    candidate("lora_32", LoraStrategy(r=32), 90),
-    candidate("prompt_tuning", PromptTuningStrategy(), 200, epochs=10.0),
+    candidate("prompt", PromptStrategy(), 100),
+    candidate("wordings", PromptStrategy(), 100.1, wordings=(PromptVersion(), PromptVersion(system="Say it."))),
+    candidate("few_shot", FewShotStrategy(), 111),
+    candidate("lora_8", LoraStrategy(r=8), 308),
+    candidate("lora_32", LoraStrategy(r=32), 308.1),
+    candidate("prompt_tuning", PromptTuningStrategy(), 105, epochs=10.0),
 )
 ORDER = TrialOrder(candidates=CANDIDATES, budget_minutes=60)
 

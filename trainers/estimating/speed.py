@@ -22,6 +22,7 @@ from typing import Literal
 from trainers.estimating.memory import BYTES, checkpoints, saved_bytes
 from trainers.estimating.records import Machine
 from trainers.estimating.workload import BaseFigures, Workload
+from trainers.replay import AT_ONCE, TOKENS
 from trainers.strategies import FullStrategy, LoraStrategy, MetaLoraStrategy
 
 
@@ -56,6 +57,7 @@ _BYTES_KEPT, _DISK_BYTES_A_SECOND = 24, 1e9
 _CALL, _PASSING, _BOUND = 0.18, 0.7, 3.3
 _VLLM_CALL = {"cpu": 0.002, "cuda": 0.0001}  # seconds a layer; that of a GPU is a guess, with its graphs compiled
 _VLLM_ROW = {"cpu": 8e-11, "cuda": 1e-13}  # seconds for a row and a weight
+_QUESTION = 40  # tokens of a general question, with what a chat puts around it
 _SCORED = 2000  # `examine`'s limit; each label goes on from a copy of its row's keys and values
 
 
@@ -152,14 +154,23 @@ def _head(work: Workload, machine: Machine) -> float:
 
 
 def checking_seconds(work: Workload, machine: Machine) -> float:
-    """Building the trainer, looking at the dev rows while it trains, and keeping what was best."""
+    """Building the trainer, general rows among that, looking at the dev rows while it trains, and keeping what was
+    best."""
     if not work.trains:
         return 0.0
     how = _FACTORS[machine.device]
     kept = _BYTES_KEPT * work.base.parameters / _DISK_BYTES_A_SECOND if work.whole else 0.0
     batches = -(-work.dev // work.batch) if work.strategy.by_trl else 0
     forward = _FORWARD * (_calls(work, machine) + _between(work, machine) + _products(work, machine))
-    return how.around + kept + work.evaluations * batches * (forward + _head(work, machine))
+    looks = work.evaluations * batches * (forward + _head(work, machine))
+    return how.around + _rehearsing(work, machine) + kept + looks
+
+
+def _rehearsing(work: Workload, machine: Machine) -> float:
+    """The base's own answers to general questions, some at once, most of them as long as they may be."""
+    batches = -(-work.general_rows // AT_ONCE)
+    read = prompt_seconds(work.base, machine, min(AT_ONCE, work.general_rows) * _QUESTION)
+    return batches * (read + TOKENS * token_seconds(work, machine))
 
 
 # Replies

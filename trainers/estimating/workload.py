@@ -66,10 +66,10 @@ class Lengths(_Record):
 class Workload(_Record):
     """All that the figures of a plan depend on, the machine aside.
 
-    `rows` are those trained on, general rows among them; `evaluations` how often the dev rows are looked at;
-    `replies` what the probes ask of both arms together; `shown_tokens` those of solved examples in a prompt; `texts`
-    whether likelihoods of whole texts are asked for; `labels` how many answers there are to choose from, 0 where they
-    are free; `continues` whether it goes on from a parent.
+    `rows` are those trained on, among them `general_rows`, which the base answers before; `evaluations` how often the
+    dev rows are looked at; `replies` what the probes ask of both arms together; `shown_tokens` those of solved examples
+    in a prompt; `texts` whether likelihoods of whole texts are asked for; `labels` how many answers there are to choose
+    from, 0 where they are free; `continues` whether it goes on from a parent.
     """
 
     base: BaseFigures
@@ -83,6 +83,7 @@ class Workload(_Record):
     lengths: Lengths
     epochs: float
     rows: int
+    general_rows: int = 0
     dev: int = 0
     test: int = 0
     evaluations: float = 1.0
@@ -174,6 +175,7 @@ def workload_of(
         lengths=known,
         epochs=how.epochs,
         rows=max(1, rows),
+        general_rows=plan.data.general_rows,
         dev=dev,
         test=test,
         evaluations=how.epochs * how.evaluations_per_epoch if dev else 0.0,
