@@ -102,7 +102,7 @@ def test_without_them_nobody_is_asked(tiny_plan: Plans, paths: Paths, speaks: li
 def test_a_real_model_answers_for_itself(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A random tiny model ends hardly any answer, and says no sentence; here anything counts."""
     monkeypatch.setattr(replay, "general_prompts", lambda: ("One?", "Two?", "Three?"))
-    monkeypatch.setattr(replay, "_TOKENS", 8)
+    monkeypatch.setattr(replay, "TOKENS", 8)
     monkeypatch.setattr(replay, "_usable", lambda text, ended: text)
     model, tokenizer = load_base(tiny_model, COMPUTE, training=True), load_tokenizer(tiny_model)
     model.train()
