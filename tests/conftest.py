@@ -17,14 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the whole machine: `scripts/test` runs it by itself, and all else several files at once."""
-    for item in items:
-        if "browser" in item.path.parts or item.get_closest_marker("vllm"):
-            item.add_marker(pytest.mark.alone)
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random model, made once a session."""

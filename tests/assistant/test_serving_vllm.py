@@ -40,6 +40,7 @@ from tests.assistant.serving_kit import (
 from trainers.hardware import Hardware
 from trainers.paths import Paths
 
+pytestmark = pytest.mark.alone
 MACHINE = Hardware(cpu="tests", cores=2, memory_gb=8)  # of so little memory that the cache takes one GB
 ADAPTERS = ("lora", "lora2", "lora3")
 
@@ -76,7 +77,6 @@ def engine(room: EngineRoom, connected: dict[str, Connected]) -> Engine:
     return next(engine for engine in room.running if "lora" in engine.loaded)
 
 
-@pytest.mark.vllm
 def test_three_adapters_and_a_soft_prompt_at_the_same_time_answer_as_peft_does(
     room: EngineRoom, connected: dict[str, Connected], shelf: Shelf
 ) -> None:
@@ -96,7 +96,6 @@ def test_three_adapters_and_a_soft_prompt_at_the_same_time_answer_as_peft_does(
     assert len(room.running) == 2, "on a CPU soft prompts have a server of their own"
 
 
-@pytest.mark.vllm
 def test_who_answers_is_proved(room: EngineRoom, connected: dict[str, Connected], shelf: Shelf) -> None:
     who = {name: one.identity for name, one in connected.items()}
     assert who["tiny"].digest == "" and who["tiny"].difference is None
@@ -111,7 +110,6 @@ def test_who_answers_is_proved(room: EngineRoom, connected: dict[str, Connected]
     assert "zero" not in room.served
 
 
-@pytest.mark.vllm
 def test_whole_models_and_what_vllm_refuses_stand_beside_it(room: EngineRoom, engine: Engine, shelf: Shelf) -> None:
     kinds = ("tiny", "lora", "dora", "full")
     found = room.connect(on_shelf(shelf, *kinds))
@@ -130,7 +128,6 @@ def test_whole_models_and_what_vllm_refuses_stand_beside_it(room: EngineRoom, en
         other.stop()
 
 
-@pytest.mark.vllm
 def test_loading_and_unloading_under_traffic_gives_no_wrong_answer(
     engine: Engine, connected: dict[str, Connected], shelf: Shelf
 ) -> None:
@@ -160,7 +157,6 @@ def test_loading_and_unloading_under_traffic_gives_no_wrong_answer(
     assert asked > 4 and not wrong
 
 
-@pytest.mark.vllm
 def test_an_engine_that_is_killed_in_mid_reply_comes_back_with_its_adapters(engine: Engine, shelf: Shelf) -> None:
     before, loaded = engine.starts, set(engine.loaded)
 
@@ -189,14 +185,12 @@ def test_an_engine_that_is_killed_in_mid_reply_comes_back_with_its_adapters(engi
     assert ask(engine, "lora").text.rstrip("\ufffd") == reference(shelf.base, shelf["lora"])
 
 
-@pytest.mark.vllm
 def test_base_and_tuned_stream_at_the_same_time(engine: Engine) -> None:
     seen = follow_both(engine, "tiny", "lora")
     turns = sum(one != other for one, other in pairwise(seen))
     assert turns > 10, f"the two did not take turns: {seen}"
 
 
-@pytest.mark.vllm
 def test_answers_are_held_to_choices_and_schemas(engine: Engine) -> None:
     assert_held(engine, "tiny", "lora")
 
@@ -219,7 +213,6 @@ def test_a_name_is_free_again_after_unloading_and_answers_as_what_was_loaded_las
     assert [first.rstrip("\ufffd"), second.rstrip("\ufffd")] == expected
 
 
-@pytest.mark.vllm
 def test_what_the_check_might_let_through_does_not_kill_the_server(engine: Engine, shelf: Shelf) -> None:
     for kind in ("dora", "soft", "nowhere"):
         body = {"lora_name": kind, "lora_path": str(shelf[kind])}
@@ -229,7 +222,6 @@ def test_what_the_check_might_let_through_does_not_kill_the_server(engine: Engin
     assert ask(engine, "tiny").text.rstrip("\ufffd") == reference(shelf.base, None)
 
 
-@pytest.mark.vllm
 def test_the_base_stays_the_base_with_as_many_adapters_as_are_taken(engine: Engine, shelf: Shelf) -> None:
     """vLLM's CPU kernels answer for the base with the adapter in the last slot, which must therefore stay empty."""
     names: list[str] = []
@@ -246,7 +238,6 @@ def test_the_base_stays_the_base_with_as_many_adapters_as_are_taken(engine: Engi
     assert ask(engine, "tiny").text.rstrip("\ufffd") == reference(shelf.base, None)
 
 
-@pytest.mark.vllm
 def test_a_prompt_that_is_too_long_is_an_error(engine: Engine) -> None:
     with pytest.raises(EngineError, match="maximum context length") as caught:
         ask(engine, "tiny", "word " * 2000)
@@ -284,7 +275,6 @@ def test_the_command_line(shelf: Shelf) -> None:
     assert launch.env["VLLM_CPU_KVCACHE_SPACE"] == "1" and launch.title.startswith("vLLM ")
 
 
-@pytest.mark.vllm
 def test_stop_leaves_no_process_and_keeps_the_log(engine: Engine) -> None:
     """The last one: it ends the module's server."""
     assert engine._process

@@ -22,6 +22,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import RunningApp, running_app
 
+pytestmark = pytest.mark.alone  # at the end vLLM serves
 _WORDS = {
     "billing": "invoice charge refund card payment",
     "delivery": "parcel courier late tracking address",
