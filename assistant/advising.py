@@ -1,7 +1,7 @@
 """Advice without the app: a spec and a file in, the advice out, and with trials its evidence.
 
-Owns the passing project that this needs, and finding trials of the same spec and rows to go on with. Refuses to advise
-(`advice`), to say what can be tried (`trialling`) and to try it (`trainers.trials`).
+Owns finding trials of the same spec and rows to go on with. Refuses to advise (`advice`), to say what can be tried
+(`trialling`) and to try it (`trainers.trials`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from assistant.advice.bases import is_away
 from assistant.advice.records import Advice
 from assistant.advice.situation import Situation
 from assistant.pipeline import Pipeline
-from assistant.project import LOCAL, Project
+from assistant.project import Project
 from assistant.settings import Settings
-from assistant.spec_file import Asked, passing_pipeline
+from assistant.spec_file import Asked, passing_project
 from assistant.trialling import options_for, with_wording
-from assistant.workbench import NEW_PROJECT
 from prompts.errors import DataError, ModelError, PlanError, RunError, TunewrightError
 from prompts.spec import TaskSpec
 from prompts.versions import PromptVersion
-from trainers.data import guess_mapping
 from trainers.dataset import load_dataset
 from trainers.estimating.history import read_history
 from trainers.models import EMBEDDED
 from trainers.paths import Paths
 from trainers.ray_cluster import Cluster
-from trainers.reading import read_table
 from trainers.trials import life
 from trainers.trials.folder import ENDED, TrialsFolder
 from trainers.trials.records import TrialOrder
@@ -68,27 +65,17 @@ def look(
     `columns` are those that the person named; wordings are collected where options are `to_try`. Raises a
     `TunewrightError` where file, spec or base cannot be used.
     """
-    with passing_pipeline(settings) as pipeline:
-        return _looked(pipeline, asked, data, settings, columns, to_try=to_try)
+    with passing_project(settings, asked, data, columns, fetch_model=False) as (pipeline, project):
+        return _looked(pipeline, project, data, settings.paths, to_try=to_try)
 
 
-def _looked(
-    pipeline: Pipeline, asked: Asked, data: Path | None, settings: Settings, columns: dict[str, str], *, to_try: bool
-) -> Looked:
-    id = pipeline.store.create_project(NEW_PROJECT, LOCAL).id
-    project = pipeline.edit_spec(id, asked.spec.known(), fetch_model=False)
-    if data is not None:
-        table = read_table(data)
-        mapping = guess_mapping(table).model_copy(update=columns) if columns else None
-        project = pipeline.add_file(id, data, columns=mapping)
-    if asked.prompt:
-        project = pipeline.take_prompt(id, asked.prompt)
+def _looked(pipeline: Pipeline, project: Project, data: Path | None, paths: Paths, *, to_try: bool) -> Looked:
     if project.data is None or project.prompt is None or data is None:
         return Looked(pipeline.advice(project), project.spec)
     found = _situation(pipeline, project, to_try=to_try)
     own = project.data.model_copy(update={"path": data.resolve()})
     found = found.model_copy(
-        update={"project": project.model_copy(update={"data": own}), "history": read_history(settings.paths)}
+        update={"project": project.model_copy(update={"data": own}), "history": read_history(paths)}
     )
     return Looked(advise(found), project.spec, found, _wordings(pipeline, project) if to_try else ())
 

@@ -1,6 +1,6 @@
 """The search for a better prompt without the app: a spec and a file in, a version and what it is worth out.
 
-Owns the passing project that the search needs and the record of what came of it. The search is the workshop's own.
+Owns the record of what came of it. The search is the workshop's own.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from assistant.improving import Improving
-from assistant.project import LOCAL
 from assistant.settings import Settings
-from assistant.spec_file import Asked, passing_pipeline
-from assistant.workbench import NEW_PROJECT
+from assistant.spec_file import Asked, passing_project
 from prompts.errors import PromptError
 from prompts.versions import PromptVersion
-from trainers.data import guess_mapping
-from trainers.reading import read_table
 
 
 def refine(
@@ -33,17 +29,9 @@ def refine(
 
     Nothing is kept but what is returned. Raises a `TunewrightError` where the search cannot begin or found nothing.
     """
-    with passing_pipeline(settings) as pipeline:
-        id = pipeline.store.create_project(NEW_PROJECT, LOCAL).id
-        pipeline.edit_spec(id, asked.spec.known())
-        table = read_table(data)
-        project = pipeline.add_file(
-            id, data, columns=guess_mapping(table).model_copy(update=columns) if columns else None
-        )
-        if asked.prompt:
-            project = pipeline.take_prompt(id, asked.prompt)
+    with passing_project(settings, asked, data, columns) as (pipeline, project):
         begun = time.monotonic()
-        job = pipeline.start_improving(id, minutes)
+        job = pipeline.start_improving(project.id, minutes)
         follow(job)
         if job.outcome is None:
             raise PromptError(job.error or job.message or "The search ended without an outcome.")

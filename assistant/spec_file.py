@@ -16,11 +16,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assistant.pipeline import Pipeline
+from assistant.project import LOCAL, Project
 from assistant.settings import Settings
+from assistant.workbench import NEW_PROJECT
 from prompts.errors import DataError
 from prompts.spec import TaskSpec
 from prompts.versions import PromptVersion
+from trainers.data import guess_mapping
 from trainers.paths import Paths
+from trainers.reading import read_table
 
 
 class Asked(BaseModel):
@@ -70,12 +74,25 @@ def _explained(path: Path, error: ValidationError) -> DataError:
 
 
 @contextmanager
-def passing_pipeline(settings: Settings) -> Iterator[Pipeline]:
-    """A pipeline of which nothing is kept, with the person's own cache of models."""
+def passing_project(
+    settings: Settings, asked: Asked, data: Path | None, columns: dict[str, str], *, fetch_model: bool = True
+) -> Iterator[tuple[Pipeline, Project]]:
+    """A project with this task and file of which nothing is kept, with the person's own cache of models.
+
+    `columns` are those that the person named. Raises a `TunewrightError` where file, spec or base cannot be used.
+    """
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         paths = Paths(home=Path(folder), cache=settings.paths.cache)
         pipeline = Pipeline(replace(settings, paths=paths, database_url=""))
         try:
-            yield pipeline
+            id = pipeline.store.create_project(NEW_PROJECT, LOCAL).id
+            project = pipeline.edit_spec(id, asked.spec.known(), fetch_model=fetch_model)
+            if data is not None:
+                table = read_table(data)
+                mapping = guess_mapping(table).model_copy(update=columns) if columns else None
+                project = pipeline.add_file(id, data, columns=mapping)
+            if asked.prompt:
+                project = pipeline.take_prompt(id, asked.prompt)
+            yield pipeline, project
         finally:
             pipeline.close()

@@ -113,14 +113,13 @@ class TrialActs:
         return self.go_on(id, minutes_in(text)), _GOING
 
     def go_on(self, id: str, minutes: float | None) -> str:
-        """The same, and what is to be said of it. What was cut off has minutes left, and needs no more."""
+        """The same, and what is to be said of it. What was cut off has minutes left, and gets more where they are
+        named; what is done gets the usual ones where none are."""
         folder = self._pipeline.trials(self._pipeline.project(id))
-        if folder is None or not self._pipeline.more_to_try(folder):
-            self._pipeline.resume_trials(id)
-            return "The trials go on where they were."
-        minutes = minutes or self._budget(id)
+        if minutes is None and folder and self._pipeline.more_to_try(folder):
+            minutes = self._budget(id)
         self._pipeline.resume_trials(id, minutes)
-        return f"The trials go on, for at most {minutes:g} minutes more."
+        return f"The trials go on, with {minutes:g} minutes more." if minutes else "The trials go on where they were."
 
     def take(self, id: str) -> Answer:
         """Make what the trials advise the project's plan, else what the rules advise."""

@@ -85,12 +85,14 @@ class TrialBench(RunBench):
     def resume_trials(self, id: str, minutes: float | None = None) -> TrialsFolder:
         """Go on with trials that were stopped or cut off, or that are done and get so many minutes more.
 
-        Raises `RunError` where there are none.
+        Raises `RunError` where there are none, and where nothing is left to try.
         """
         with self._lock:
             folder = self.trials(self.project(id))
             if folder is None or self.trials_status(folder).state not in ENDED:
                 raise RunError("No trials were cut off.", hint="Start them in the Strategy panel.")
+            if self.trials_status(folder).state == "done" and not self.more_to_try(folder):
+                raise RunError("The trials are done.", hint="Nothing is left to try: start new ones.")
             whole = folder.order().budget_minutes + life.budget(minutes) if minutes is not None else None
             life.resume(folder, minutes=whole)
             self.step_aside()

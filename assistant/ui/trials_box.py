@@ -22,6 +22,7 @@ from assistant.ui.trials_plot import plots
 from prompts.errors import TunewrightError
 from trainers.hardware import detect
 from trainers.trials.folder import ENDED, TrialsFolder
+from trainers.trials.records import TrialsStatus
 
 _DEVICES = [("Best for this machine", ""), ("CPU", "cpu"), ("GPU", "cuda")]
 
@@ -75,7 +76,10 @@ class TrialsBox:
         self._desk.pipeline.stop_trials(id)
 
     def _go_on(self, id: str, minutes: float) -> None:
-        told = self._desk.conversation.acts.trials.go_on(id, minutes)
+        pipeline = self._desk.pipeline
+        folder = pipeline.trials(pipeline.project(id))
+        more = minutes if folder and pipeline.more_to_try(folder) else None
+        told = self._desk.conversation.acts.trials.go_on(id, more)
         self._desk.conversation.note(id, told, ("Stop the trials",))
 
     def signature(self, project: Project) -> Hashable:
@@ -104,9 +108,7 @@ class TrialsBox:
             trials_told.head(folder, status),
             gr.update(interactive=ready, value="Try again" if over else "Try the options"),
             gr.update(interactive=not over),
-            gr.update(visible=True, value="More minutes")
-            if pipeline.more_to_try(folder)
-            else gr.update(visible=status.state in ("failed", "cancelled"), value="Go on"),
+            _resume(status, more=pipeline.more_to_try(folder)),
             trials_told.progress(folder, status, train_rows(folder)),
         ]
 
@@ -183,6 +185,12 @@ def train_rows(folder: TrialsFolder) -> int | None:
         return len(folder.splits().train)
     except TunewrightError:
         return None
+
+
+def _resume(status: TrialsStatus, *, more: bool) -> Any:
+    """The button that goes on with what was cut off, or was ended by its budget."""
+    cut_off = status.state in ("failed", "cancelled")
+    return gr.update(visible=cut_off or more, value="More minutes" if more else "Go on")
 
 
 def _off() -> list[Any]:

@@ -323,7 +323,7 @@ def test_trials_that_their_budget_ended_go_on_with_more_minutes(pipeline: Pipeli
     _, options = say(conversation, id, "what did the trials say?")
     assert options[-1] == f"Go on with the trials for {MINUTES['cpu']:g} more minutes"
     told, _ = say(conversation, id, "Go on with the trials for 3 more minutes")
-    assert told == "The trials go on, for at most 3 minutes more."
+    assert told == "The trials go on, with 3 minutes more."
     assert folder.order().budget_minutes == 13
     say(conversation, id, "stop the trials")
     wait_for(lambda: not pipeline.trials_go_on(pipeline.project(id)), "end of the trials")

@@ -92,6 +92,8 @@ def test_too_few_rows_do_not_overrule_what_is_expected_and_this_is_said() -> Non
     assert advised == "lora_8"
     assert "8 rows are too few to overrule what such data speak for: lora 8 stays advised" in sentence
     assert "do not fine-tune" not in sentence
+    told = decide(order, [scored("prompt", 0.5, [1.0] * 8), scored("lora_8", 0.5, worse, learned=4)], 8)
+    assert told.advised == "lora_8" and not [line for line in told.told if line.startswith("What did not pay")]
 
     assert decided(hits(0.75, 16), hits(0.5, 16))[0] == "prompt", "with more rows the trials decide"
     assert decided([1.0] * 11, [0.0] * 11)[0] == "prompt", "and where it is as good as sure"

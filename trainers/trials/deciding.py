@@ -144,7 +144,7 @@ class _Telling:
         if learner:
             yield from self._of_rows(learner)
             yield from self._of_epochs(learner)
-        yield from self._did_not_pay()
+        yield from self._did_not_pay(advised)
         yield from self._not_tried()
 
     def _of_rows(self, key: str) -> Iterator[str]:
@@ -182,13 +182,13 @@ class _Telling:
         else:
             yield f"More epochs would hardly help: {title}'s loss has come to rest ({before:.2f}, then {last:.2f})."
 
-    def _did_not_pay(self) -> Iterator[str]:
+    def _did_not_pay(self, advised: str) -> Iterator[str]:
         prompts = [key for key in self.drawn.ranked if self.known[key].plan.strategy.type == "prompt"]
         if not prompts:
             return
         best = prompts[0]
         lost = [key for key in self.drawn.ranked if self._trains(key) and self.drawn.better(best, key) >= _LOST]
-        if lost:
+        if lost and advised not in lost:  # it stands where too few rows were asked to say so
             names = _listed([f"{self._title(key)} ({self._promised(key)})" for key in lost])
             yield f"What did not pay: {names}, beside {self._promised(best)} by the prompt alone ({self._title(best)})."
 

@@ -140,7 +140,7 @@ def resume(folder: TrialsFolder, *, minutes: float | None = None) -> None:
     if minutes is not None:
         folder.write_order(folder.order().model_copy(update={"budget_minutes": budget(minutes)}))
     elif now.state == "done":
-        raise RunError("The trials are done.", hint="Nothing is left to try: start new ones.")
+        raise RunError("The trials are done.", hint="Give them more minutes, or start new ones.")
     folder.stop_file.unlink(missing_ok=True)
     folder.write_status(now.model_copy(update={"state": "queued", "message": "Going on where it was.", "hint": ""}))
     start(folder)
