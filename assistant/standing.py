@@ -22,6 +22,7 @@ _RANK: dict[State, int] = {
     "advised": 0, "as good": 1, "leading": 1, "being tried": 2, "still in": 2, "not yet": 4, "behind": 3, "out": 5,
     "not tried": 6, "failed": 7,
 }  # fmt: skip
+_ALIKE = "Cannot be told from the best."
 GONE: frozenset[State] = frozenset({"out", "failed", "not tried"})
 
 
@@ -141,9 +142,9 @@ def _state(
     if mine and all(one.failed for one in mine):
         return "failed", mine[-1].failed
     if decision and key == decision.advised:
-        return "advised", "" if key == decision.best else "As good as the best, and cheaper."
+        return "advised", "" if key == decision.best else _ALIKE
     if decision and key in decision.alike:
-        return "as good", "Cannot be told from the best."
+        return "as good", "Promises most." if key == decision.best else _ALIKE
     if not over and status.doing and status.doing.key == key:
         return "being tried", ""
     if not mine and (over or key in status.out):
