@@ -268,7 +268,7 @@ const now = () => element.querySelector('.tw-rv-now');
 const of = () => (section() ? `${section().dataset.queue}/${section().dataset.row}` : '');
 const field = () => now().querySelector('.tw-rv-form input, .tw-rv-form textarea');
 const card = () => now().querySelector('.tw-rv-card');
-let busy = null, queued = null, shown = of(), inside = false, wrote = false, sent = -1e9, top = 0;
+let busy = null, queued = null, shown = of(), inside = false, wrote = false, opened = false, sent = -1e9, top = 0;
 
 // What was typed belongs to the row that it was typed for; the page keeps boxes from one card to the next.
 const arrive = () => {
@@ -308,7 +308,8 @@ const press = button => {
   wrote = false;
   if (act === 'edit') element.classList.add('tw-rv-editing');
   if (act === 'edit' || act === 'type') return field().focus();
-  if (act === 'open') return send(act, {queue});
+  opened = act === 'open';
+  if (opened) return send(act, {queue});
   send(act, text === undefined ? {} : {text});
 };
 
@@ -366,6 +367,9 @@ watch('value', () => {
   busy = null;
   element.classList.remove('tw-rv-going');
   arrive();
+  // The keys only mean a card that can be seen, and the buttons above it may stand at the window's lower edge.
+  if (opened && now()) card().scrollIntoView({block: 'nearest'});
+  opened = false;
   if (!queued) return;
   const message = queued;
   queued = null;

@@ -68,6 +68,18 @@ def text(page: Page) -> Locator:
     return page.locator(".tw-rv-now .tw-rv-text")
 
 
+def open_data(page: Page, app: RunningApp) -> None:
+    """The Data panel once what stands above the card is there: it pushes the card down as it comes."""
+    visit(page, app)
+    open_panel(page, "Data")
+    expect(page.locator("#data-findings .tw-finding").first).to_be_visible()
+
+
+def to_lower_edge(page: Page, what: Locator) -> None:
+    """Scroll until this ends where the window ends."""
+    page.evaluate("by => scrollBy(0, by)", what.bounding_box()["y"] + what.bounding_box()["height"] - 900)
+
+
 def press(page: Page, key: str, left: str) -> None:
     """A key that decides; `left` is what the queue's button says once the app knows."""
     page.keyboard.press(key)
@@ -105,8 +117,9 @@ def test_written_rows_are_approved_edited_and_rejected(app: RunningApp, page: Pa
     rows = [Demonstration(input=EVIL, output="billing")]
     rows += [Demonstration(input=f"A new ticket, number {n}", output="delivery") for n in range(5)]
     pipeline.keep_pending(id, rows)
-    visit(page, app)
-    open_panel(page, "Data")
+    open_data(page, app)
+    expect(queue(page, "Written by a model")).to_be_visible()
+    to_lower_edge(page, page.locator(".tw-rv-queues"))
     queue(page, "Written by a model").click()
     expect(text(page)).to_have_text(EVIL)
     expect(page.locator(".tw-rv-now .tw-badge")).to_have_text("synthetic")
@@ -135,8 +148,7 @@ def test_written_rows_are_approved_edited_and_rejected(app: RunningApp, page: Pa
 def test_keys_are_left_alone_where_somebody_types_or_looks_elsewhere(
     app: RunningApp, page: Page, pipeline: Pipeline
 ) -> None:
-    visit(page, app)
-    open_panel(page, "Data")
+    open_data(page, app)
     expect(page.locator(".tw-rv")).to_be_visible()
     before = changes(pipeline)
     page.locator("#chat-box textarea").click()
