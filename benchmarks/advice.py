@@ -191,15 +191,15 @@ class Bench:
             raise SystemExit(f"{self.task.name}: {status.message} {status.hint}")
         return folder
 
-    def in_full(self, candidate: Candidate, folder: TrialsFolder) -> Tried:
-        """A candidate on all training rows, asked the test rows. Of its cell's file where that is there."""
+    def in_full(self, candidate: Candidate, train: Sequence[Example]) -> Tried:
+        """A candidate on these training rows, asked the test rows. Of its cell's file where that is there."""
         from trainers.trials.carrying import run_in_full
 
         asked = [[row.input, row.output] for row in self.test]
         content = json.dumps([candidate.model_dump(mode="json", exclude={"price"}), asked], ensure_ascii=False)
         file = self.folder / "cells" / f"{candidate.key}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.json"
         if not file.is_file():
-            found = run_in_full(candidate, folder.splits().train, self.test, self._shared(candidate), self.paths)
+            found = run_in_full(candidate, train, self.test, self._shared(candidate), self.paths)
             if found.failed:
                 raise SystemExit(f"{self.task.name}, {candidate.title}: {found.failed}")
             write_atomically(file, found.model_dump_json(indent=1))
@@ -226,7 +226,7 @@ class Bench:
         print(f"  with trials: {decision.sentence}", flush=True)
         full = {}
         for one in candidates:
-            found = full[one.key] = self.in_full(one, folder)
+            found = full[one.key] = self.in_full(one, folder.splits().train)
             print(f"  {one.title:28} {found.score:6.1%} on {len(found.scores)} test rows, {_spent(found)}", flush=True)
         self.pipeline.close()
         tried = folder.tried()
