@@ -15,7 +15,8 @@ advised one on the other half, and so for both halves: below 0 where the halves 
 the best on all test rows scores more there, which flatters it by the luck that it was chosen for. The cost of the
 trials is their processor time beside that of running all options in full, each by itself, test rows included; loading
 the base counts for neither. A cell (task, option, seed) is one file in FOLDER; what is there is not done again, and
-trials that were cut off go on.
+trials that were cut off go on. Trials keep the plans that they were begun with: where the plans that are advised have
+changed since, another FOLDER measures them.
 
 By default banking8 and clinc, 40 rows each, with the embedded model; `--tasks` names others, or `all` six.
 """

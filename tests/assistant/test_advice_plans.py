@@ -37,7 +37,7 @@ def learning_minutes(known: Situation) -> float:
 
 
 def test_a_small_project_is_trained_whole_for_three_epochs(tmp_path: Path) -> None:
-    known = situation(tmp_path, tokens=70)
+    known = situation(tmp_path, {"a": 80, "b": 80}, tokens=70)
     plan = advised_plan(known)
     assert (plan.training.epochs, plan.data.max_train_rows) == (3.0, None)
     assert plan.training.max_tokens == 128, "no row is cut"
@@ -49,8 +49,8 @@ def test_a_small_project_is_trained_whole_for_three_epochs(tmp_path: Path) -> No
 def test_few_rows_are_seen_more_often_so_that_a_training_is_no_handful_of_steps(tmp_path: Path) -> None:
     known = situation(tmp_path, {"a": 20, "b": 20})
     plan = advised_plan(known)
-    assert plan.training.epochs == 6 and plan.training.effective_batch == 4, "36 steps over 24 rows"
-    assert "36 steps" in sources(known, plan)["training.epochs"]
+    assert plan.training.epochs == 12 and plan.training.effective_batch == 4, "72 steps over 24 rows"
+    assert "72 steps" in sources(known, plan)["training.epochs"]
     assert advised_plan(known, PromptTuningStrategy()).training.epochs == 10
     assert advised_plan(known, objective=DpoObjective()).training.epochs == 3
     assert advised_plan(situation(tmp_path, {"a": 2, "b": 2})).training.epochs <= 20
@@ -207,7 +207,8 @@ def test_a_figure_that_the_budget_set_says_so_and_a_changed_one_says_nothing(tmp
     assert sources(known, plan)["data.max_train_rows"] == "what fits into the time budget"
     changed = plan.model_copy(update={"data": plan.data.model_copy(update={"max_train_rows": 7})})
     assert "data.max_train_rows" not in sources(known, changed)
-    assert "Taori" in sources(situation(tmp_path), advised_plan(situation(tmp_path)))["training.epochs"]
+    enough = situation(tmp_path, {"a": 80, "b": 80})
+    assert "Taori" in sources(enough, advised_plan(enough))["training.epochs"]
 
 
 def test_examples_in_the_prompt_make_an_answer_slower(tmp_path: Path) -> None:
