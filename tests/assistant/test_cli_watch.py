@@ -96,6 +96,8 @@ def test_a_run_is_served_logged_watched_and_scored(run: RunFolder, tmp_path: Pat
             chat = [message.model_dump() for message in prompt.messages(row.input)]
             body = {"model": run.id, "messages": chat, "temperature": 0, "max_tokens": 24}
             assert httpx.post(f"{url}/chat/completions", json=body, trust_env=False, timeout=60).is_success
+        # A request is logged once its answer has gone out.
+        assert wait_until(lambda: len(list(RequestLog(run).requests())) == len(tests))
         labelled = tmp_path / "labelled.csv"
         rows = "".join(f"{row.input},{row.output}\n" for row in tests)
         labelled.write_text(f"text,label\n{rows}was never asked,billing\n")
