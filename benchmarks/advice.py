@@ -288,20 +288,23 @@ class Found:
         return max(self.scores, key=lambda key: sum(self.scores[key]))
 
 
-def mean_regret(found: Sequence[Found], how: str) -> str:
-    """The mean over tasks, with its interval by drawing each task's test rows anew, and the mean lead."""
+def over_tasks(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[float, float, float]:
+    """What the second of each task's pair of scores by row is more than the first, in points: the mean over tasks and
+    its interval by drawing each task's rows anew."""
     import numpy as np
 
-    rng, draws, values = np.random.default_rng(0), [], []
-    for one in found:
-        own, best = one.pairs(getattr(one, how))
-        differences = np.asarray(best) - np.asarray(own)
-        values.append(float(differences.mean()))
-        draws.append(rng.choice(differences, (_DRAWS, len(differences))).mean(axis=1))
+    rng = np.random.default_rng(0)
+    differences = [np.asarray(more) - np.asarray(less) for less, more in pairs]
+    draws = [rng.choice(found, (_DRAWS, len(found))).mean(axis=1) for found in differences]
     low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
+    return 100 * float(np.mean([found.mean() for found in differences])), 100 * float(low), 100 * float(high)
+
+
+def mean_regret(found: Sequence[Found], how: str) -> str:
+    """The mean over tasks with its interval, and the mean lead."""
+    mean, low, high = over_tasks([one.pairs(getattr(one, how)) for one in found])
     lead = sum(one.lead(getattr(one, how)) for one in found) / len(found)
-    told = f"{100 * float(np.mean(values)):+.1f} points ({100 * float(low):+.1f} to {100 * float(high):+.1f})"
-    return f"{told}, lead {lead:.1f}"
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}), lead {lead:.1f}"
 
 
 def _spent(found: Tried) -> str:
@@ -319,6 +322,14 @@ def line(found: Found) -> str:
     return f"{' '.join(columns)} {cost:5.0%}  {found.cpu[0]:.0f} of {found.cpu[1]:.0f} s"
 
 
+def tasks_named(given: Sequence[str], parser: argparse.ArgumentParser) -> list[Task]:
+    """The tasks of these names, or `all`, in their own order; a name that there is not ends the program."""
+    names = [task.name for task in TASKS]
+    if wrong := sorted(set(given) - {*names, "all"}):
+        parser.error(f"there is no task {wrong[0]}; there are {', '.join(names)}")
+    return [task for task in TASKS if task.name in given or "all" in given]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -331,14 +342,11 @@ def main() -> None:
     parser.add_argument("--base-model", default=EMBEDDED)
     parser.add_argument("--out", type=Path, default=default_paths().cache / "benchmarks" / "advice")
     args = parser.parse_args()
-    names = [task.name for task in TASKS]
-    wanted = names if args.tasks == ["all"] else args.tasks
-    if wrong := sorted(set(wanted) - set(names)):
-        parser.error(f"there is no task {wrong[0]}; there are {', '.join(names)}")
+    wanted = tasks_named(args.tasks, parser)
     print(f"{detect()}; {choose_compute(default_paths().cache).reason}", flush=True)
     results = []
-    for task in TASKS:
-        for seed in args.seeds if task.name in wanted else ():
+    for task in wanted:
+        for seed in args.seeds:
             began = time.monotonic()
             print(f"\n{task.name}, {args.rows or task.rows} rows, seed {seed}", flush=True)
             results.append(Bench(task, seed, args).run())

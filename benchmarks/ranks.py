@@ -16,9 +16,7 @@ import argparse
 from math import ceil
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.advice import DEFAULT, TASKS, Bench
+from benchmarks.advice import DEFAULT, Bench, over_tasks, tasks_named
 from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED
 from trainers.paths import default_paths
@@ -26,7 +24,6 @@ from trainers.plan import TrainingPlan
 from trainers.strategies import LoraStrategy
 from trainers.trials.records import Candidate
 
-_DRAWS = 4999
 WAYS = {f"rank {rank}, {steps} steps": (rank, steps) for steps in (36, 72, 144) for rank in (8, 32)}
 FIRST = next(iter(WAYS))
 
@@ -59,13 +56,8 @@ def scores(bench: Bench, ways: list[str]) -> dict[str, list[float]]:
 
 def more(found: list[dict[str, list[float]]], way: str) -> str:
     """What a way scores more than the first one, in points: the mean over tasks and its interval."""
-    rng, means, draws = np.random.default_rng(0), [], []
-    for task in found:
-        differences = np.asarray(task[way]) - np.asarray(task[FIRST])
-        means.append(float(differences.mean()))
-        draws.append(rng.choice(differences, (_DRAWS, len(differences))).mean(axis=1))
-    low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
-    return f"{100 * float(np.mean(means)):+.1f} ({100 * float(low):+.1f} to {100 * float(high):+.1f})"
+    mean, low, high = over_tasks([(task[FIRST], task[way]) for task in found])
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def main() -> None:
@@ -81,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     args.meta_rounds = 0
     ways = [FIRST, *(args.ways or (way for way in WAYS if way != FIRST))]
-    wanted = [task for task in TASKS if task.name in args.tasks or args.tasks == ["all"]]
+    wanted = tasks_named(args.tasks, parser)
     print(f"{detect()}; {choose_compute(default_paths().cache).reason}", flush=True)
     found = []
     for task in wanted:
