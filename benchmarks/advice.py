@@ -219,15 +219,15 @@ class Bench:
         rules = self.advised_by_rules()
         print(f"  rules alone: {rules.title}", flush=True)
         folder = self.trials()
-        candidates = folder.order().candidates
+        candidates, train = folder.order().candidates, folder.splits().train
         by_rules = standing_for(rules, candidates)
         # Decided anew, by today's rule: tries are dear and kept, a decision costs nothing.
         order = folder.order().model_copy(update={"expected": by_rules})
-        decision = decide(order, folder.tried(), len(folder.splits().train))
+        decision = decide(order, folder.tried(), len(train))
         print(f"  with trials: {decision.sentence}", flush=True)
         full = {}
         for one in candidates:
-            found = full[one.key] = self.in_full(one, folder.splits().train)
+            found = full[one.key] = self.in_full(one, train)
             print(f"  {one.title:28} {found.score:6.1%} on {len(found.scores)} test rows, {_spent(found)}", flush=True)
         self.pipeline.close()
         tried = folder.tried()

@@ -21,7 +21,6 @@ from trainers.hardware import choose_compute, detect
 from trainers.models import EMBEDDED
 from trainers.paths import default_paths
 from trainers.plan import TrainingPlan
-from trainers.strategies import LoraStrategy
 from trainers.trials.records import Candidate
 
 WAYS = {f"rank {rank}, {steps} steps": (rank, steps) for steps in (36, 72, 144) for rank in (8, 32)}
@@ -31,7 +30,7 @@ FIRST = next(iter(WAYS))
 def changed(plan: TrainingPlan, rank: int, steps: int, rows: int) -> TrainingPlan:
     """The plan with this rank, and so many epochs over the rows that there are at least these steps."""
     epochs = float(ceil(steps / ceil(rows / plan.training.effective_batch)))
-    strategy = LoraStrategy(r=rank, alpha=2.0 * rank)
+    strategy = plan.strategy.model_copy(update={"r": rank, "alpha": 2.0 * rank})
     training = plan.training.model_copy(update={"epochs": epochs})
     return plan.model_copy(update={"strategy": strategy, "training": training})
 

@@ -289,6 +289,7 @@ const goOn = () => {
   arrive();
 };
 const deal = message => {
+  opened = message.act === 'open';
   sent = performance.now();
   busy = setTimeout(() => { busy = queued = null; trigger('click', {act: 'open', queue: message.queue}); }, 5000);
   trigger('click', message);
@@ -308,8 +309,7 @@ const press = button => {
   wrote = false;
   if (act === 'edit') element.classList.add('tw-rv-editing');
   if (act === 'edit' || act === 'type') return field().focus();
-  opened = act === 'open';
-  if (opened) return send(act, {queue});
+  if (act === 'open') return send(act, {queue});
   send(act, text === undefined ? {} : {text});
 };
 

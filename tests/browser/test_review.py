@@ -75,9 +75,9 @@ def open_data(page: Page, app: RunningApp) -> None:
     expect(page.locator("#data-findings .tw-finding").first).to_be_visible()
 
 
-def to_lower_edge(page: Page, what: Locator) -> None:
+def to_lower_edge(what: Locator) -> None:
     """Scroll until this ends where the window ends."""
-    page.evaluate("by => scrollBy(0, by)", what.bounding_box()["y"] + what.bounding_box()["height"] - 900)
+    what.evaluate("it => scrollBy(0, it.getBoundingClientRect().bottom - innerHeight)")
 
 
 def press(page: Page, key: str, left: str) -> None:
@@ -119,7 +119,7 @@ def test_written_rows_are_approved_edited_and_rejected(app: RunningApp, page: Pa
     pipeline.keep_pending(id, rows)
     open_data(page, app)
     expect(queue(page, "Written by a model")).to_be_visible()
-    to_lower_edge(page, page.locator(".tw-rv-queues"))
+    to_lower_edge(page.locator(".tw-rv-queues"))
     queue(page, "Written by a model").click()
     expect(text(page)).to_have_text(EVIL)
     expect(page.locator(".tw-rv-now .tw-badge")).to_have_text("synthetic")
