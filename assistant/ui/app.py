@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 
 import gradio as gr
@@ -44,7 +45,7 @@ def build_app(pipeline: Pipeline) -> gr.Blocks:
     """The whole app, not yet launched. See `launch_options` for theme and style."""
     with Border(title="Tunewright", analytics_enabled=False, fill_width=True) as app:
         project_id = gr.State("")
-        drawn = gr.State({})
+        drawn = gr.State(_Drawn())
         desk = Desk(pipeline, project_id)
         app.watch(project_id, desk.projects)
         bar = ProjectBar(desk)
@@ -92,27 +93,32 @@ def launch_options() -> dict[str, Any]:
 def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.State) -> None:
     outputs = [component for panel in panels for component in panel.outputs]
 
-    def redraw(id: str, before: dict[int, Hashable], request: gr.Request) -> list[Any]:
+    def redraw(id: str, drawn: _Drawn, request: gr.Request) -> list[Any]:
+        with drawn.turn:
+            return draw(id, drawn, request)
+
+    def draw(id: str, drawn: _Drawn, request: gr.Request) -> list[Any]:
         project = desk.projects.begin(user_of(request), id)  # another one, where another tab has deleted this
         if desk.conversation.announce_end(project.id):
             project = desk.pipeline.project(project.id)
         if project.id != id:
             gr.Info("The project that was here has been deleted. This is the one before it.", duration=10)
-        after, values, errors = dict(before), [], set()
+        after, values, errors = dict(drawn.signatures), [], set()
         for index, panel in enumerate(panels):
-            shown, error = _drawn(desk, panel, project, index, after)
+            shown, error = _shown(desk, panel, project, index, after)
             values += shown
             errors |= {error} - {""}
+        drawn.signatures = after
         for error in errors:  # several panels may fail for one reason: say it once
             gr.Warning(error, duration=15)
-        return [*values, gr.skip() if after == before else after, gr.skip() if project.id == id else project.id]
+        return [*values, gr.skip() if project.id == id else project.id]
 
     def open_page(request: gr.Request) -> str:
         return desk.projects.begin(user_of(request), str(request.query_params.get("project", ""))).id
 
     how: dict[str, Any] = {
         "inputs": [desk.project_id, drawn],
-        "outputs": [*outputs, drawn, desk.project_id],
+        "outputs": [*outputs, desk.project_id],
         "show_progress": "hidden",
         "api_visibility": "private",
     }
@@ -125,7 +131,19 @@ def _keep_in_step(app: gr.Blocks, desk: Desk, panels: list[Panel], drawn: gr.Sta
     clock.tick(redraw, **how, trigger_mode="once", concurrency_limit=8)
 
 
-def _drawn(desk: Desk, panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> tuple[list[Any], str]:
+class _Drawn:
+    """What one page shows: the signature of each panel, by its place. One redraw at a time has its turn: of two that
+    began with the same signatures, both would draw a panel, the later one over what somebody has begun to type."""
+
+    def __init__(self) -> None:
+        self.signatures: dict[int, Hashable] = {}
+        self.turn = Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Drawn:
+        return _Drawn()  # Gradio copies the first value for each page
+
+
+def _shown(desk: Desk, panel: Panel, project: Project, index: int, seen: dict[int, Hashable]) -> tuple[list[Any], str]:
     """The panel's values, or skips where it looks as before; and an error's text.
 
     A panel that cannot be drawn leaves the others alone, and is tried again when its signature changes.

@@ -41,6 +41,8 @@ def who(pipeline: Pipeline, project: Project) -> Hashable:
 class ArmsPanel:
     """The choice and the cards. Served are those that are chosen."""
 
+    waits_for = "splits"  # what it takes to serve them depends on the rows' lengths
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._starts: dict[str, Background] = {}

@@ -2,7 +2,8 @@
 
 Owns the editor, the remarks under it and the proposal above it. Versions, scores and comparison are in the versions
 panel, the search is in the improve panel. The editor is drawn by itself: what it shows waits for no profile of the
-data, so that nothing comes late over what somebody has begun to type.
+data, so that nothing comes late over what somebody has begun to type. Remarks are on what stands in the editor, on
+whatever occasion they are drawn.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class PromptPanel:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._stamp = gr.State("")
         with gr.Group(visible=False, elem_classes="tw-proposal") as self._proposal:
             self._diff = gr.HTML(elem_id="proposal-diff")
             with gr.Accordion("Edit it before you accept", open=False):
@@ -77,17 +79,16 @@ class PromptPanel:
         with gr.Accordion("Three rows, exactly as the model will see them", open=False):
             self._seen = gr.HTML()
         self.outputs: list[Any] = [
-            self._proposal, self._diff, self._new_system, self._new_template, self._held, self._clear, self._remarks,
+            self._proposal, self._diff, self._new_system, self._new_template, self._held, self._clear, self._stamp,
             self._shown, self._demonstrations, self._seen
         ]  # fmt: skip
         id, written = desk.project_id, [*self.editor.outputs, self._held]
         desk.then_redraw(save.click(desk.edits(self._save), [id, *written], None))
         desk.then_redraw(few.click(desk.edits(self._add_examples), [id], None))
         desk.then_redraw(self._clear.click(desk.edits(self._remove_examples), [id], None))
-        # What is typed is read as soon as the field is left; nothing needs to be saved for that.
-        for field in self.editor.outputs:
-            field.blur(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
-        self._held.input(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
+        # What is typed is read as soon as the field is left, saved or not; and again when the project has changed.
+        for event in (*(field.blur for field in self.editor.outputs), self._held.input, self._stamp.change):
+            event(guarded(self._read), [id, *written], self._remarks, show_progress="hidden")
         desk.then_redraw(self._remarks.click(desk.edits(self._suggest), [id, *written], None))
         edited = [id, self._new_system, self._new_template]
         desk.then_redraw(accept.click(desk.edits(self._accept), edited, None))
@@ -105,10 +106,10 @@ class PromptPanel:
 
     def draw(self, project: Project) -> list[Any]:
         prompt, pipeline = project.prompt, self._desk.pipeline
+        stamp = repr((project.id, self.signature(project)))
         if prompt is None:
-            waiting = html.empty("The first prompt comes once the task is known. You can also write one here.")
             hidden = gr.update(visible=False)
-            return [hidden, "", "", "", hidden, hidden, waiting, hidden, "", ""]
+            return [hidden, "", "", "", hidden, hidden, stamp, hidden, "", ""]
         allowed = prompt.allowed or pipeline.can_hold_to(project)
         held = gr.update(
             visible=allowed is not None,
@@ -120,7 +121,7 @@ class PromptPanel:
             *self._proposed(project),
             held,
             gr.update(visible=bool(shown)),
-            prompt_cards.remarks(pipeline.remarks(project, prompt), prompt),
+            stamp,
             gr.update(visible=bool(shown), label=f"{shown} solved examples are shown before the input"),
             prompt_cards.demonstrations(prompt),
             html.rows_as_seen(pipeline.rendered_rows(project, 3)) if project.data else "",
@@ -163,6 +164,8 @@ class PromptPanel:
     def _read(self, id: str, system: str, template: str, held: bool) -> str:
         """Remarks on what stands in the editor."""
         project = self._desk.pipeline.project(id)
+        if project.prompt is None and not system.strip():
+            return html.empty("The first prompt comes once the task is known. You can also write one here.")
         try:
             draft = self._draft(project, system, template, held)
         except TunewrightError as error:

@@ -111,3 +111,23 @@ def test_an_unknown_variable_is_told_and_nothing_is_lost(app: RunningApp, page: 
     page.get_by_role("button", name="Save version").click()
     expect(page.locator(".toast-body")).to_contain_text("only {{ input }} is there")
     expect(template).to_have_value("{{ question }}")
+
+
+def test_remarks_on_a_draft_stay_when_the_data_have_been_looked_through(
+    app: RunningApp, page: Page, tmp_path: Path
+) -> None:
+    visit(page, app)
+    page.get_by_role("button", name="+ New").click()
+    expect(page.locator("#chat .bot.message")).to_have_count(1)
+    open_panel(page, "Data")
+    many = write_made_up_tickets(tmp_path / "many.csv", 6_000)
+    page.locator("#data-file input[type=file]").set_input_files(many)
+    expect(page.locator("#chat")).to_contain_text("many.csv")
+    open_panel(page, "Prompt")
+    page.locator("#system-prompt textarea").fill("Name the team: billing, delivery, etc.")
+    page.locator("#system-prompt textarea").blur()
+    missing = remark(page, "labels_missing")
+    expect(missing).to_contain_text("technical")
+    expect(page.locator("#prompt-held")).to_contain_text("one of 4 answers")  # drawn once the data are known
+    page.wait_for_timeout(500)
+    expect(missing.get_by_role("button")).to_be_visible(timeout=5_000)
