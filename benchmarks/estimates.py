@@ -160,7 +160,7 @@ def plan_of(cell: Cell, base: str, folder: Path) -> TrainingPlan:
         strategy=cell.strategy,
         objective=cell.objective,
         training=Optimization(epochs=1, batch_size=cell.batch, max_tokens=2 * cell.tokens + 64, learning_rate=1e-4),
-        evaluation=EvaluationPlan(probes=cell.probes, few_shot=0, probe_rows=8, max_new_tokens=8),  # type: ignore[arg-type]
+        evaluation=EvaluationPlan(probes=cell.probes, few_shot=0, probe_rows=8, max_new_tokens=8),
     )
 
 

@@ -72,9 +72,9 @@ def main() -> None:
         for name, took in zip(seconds, (plain, one, another), strict=True):
             seconds[name].append(took)
         print(f"pair {pair + 1}: plain {plain:.2f} s, shared {one:.2f} s, then {another:.2f} s", flush=True)
-    slow = median(seconds["plain"])
-    for name, took in seconds.items():
-        print(f"{name:<20} {median(took):6.2f} s a batch, plain takes {slow / median(took):.1f} times as long")
+    typical = {name: median(took) for name, took in seconds.items()}
+    for name, took in typical.items():
+        print(f"{name:<20} {took:6.2f} s a batch, plain takes {typical['plain'] / took:.1f} times as long")
 
 
 if __name__ == "__main__":
