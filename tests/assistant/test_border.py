@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import gradio as gr
@@ -40,7 +41,9 @@ def on_a_project(app: Border) -> Iterator[Any]:
 
 
 def inputs(app: Border, event: Any, id: str) -> list[Any]:
-    return [id if component is app.watched else {} for component in event.inputs]
+    """The project, and what a page has kept when it opens."""
+    kept = [deepcopy(component.value) if isinstance(component, gr.State) else {} for component in event.inputs]
+    return [id if component is app.watched else value for component, value in zip(event.inputs, kept, strict=True)]
 
 
 @pytest.mark.parametrize("user", ["ben", None, LOCAL, "", "Anna"])
@@ -60,7 +63,7 @@ def test_the_owner_gets_in(pipeline: Pipeline, hers: Project) -> None:
     app = build_app(pipeline)
     assert isinstance(app, Border)
     [redraw] = {event.fn: event for event in on_a_project(app) if event.fn.__name__ == "redraw"}.values()
-    done = asyncio.run(app.call_function(redraw, [hers.id, {}], requests=asked("anna")))
+    done = asyncio.run(app.call_function(redraw, inputs(app, redraw, hers.id), requests=asked("anna")))
     assert "Hers" in str(done["prediction"])
 
 
