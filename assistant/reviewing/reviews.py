@@ -42,7 +42,7 @@ class Reviewing:
     def shown(self, project: Project) -> Shown:
         """The queues and the row to decide on. Raises `DataError` where the data cannot be read."""
         session = self._session(project.id)
-        session.follow(project)
+        session.follow()
         session.await_guesses()
         return session.shown()
 
@@ -103,7 +103,7 @@ class Reviewing:
     def _act(self, id: str, act: Callable[[Session], None], row: int | None = None) -> None:
         session = self._session(id)
         with session.lock:
-            session.follow(self._bench.project(id))
+            session.follow()
             if row is None or (session.card is not None and session.card.row == row):
                 act(session)  # else it was meant for a row that is gone: a second press of a key, another tab
 

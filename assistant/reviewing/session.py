@@ -151,9 +151,11 @@ class Session:
 
     # Following the project
 
-    def follow(self, project: Project) -> None:
-        """Be in step with the project, whoever changed it."""
+    def follow(self) -> None:
+        """Be in step with the project, whoever changed it. It is read here, under the lock: what a page has read may be
+        older than a decision, and the card would move on from a row that was just taken back."""
         with self.lock:
+            project = self._bench.project(self._id)
             changed = project.data != self._data or project.pending != self._pending
             if project.data != self._data:
                 self._read(project)

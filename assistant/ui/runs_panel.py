@@ -60,7 +60,8 @@ class RunsPanel:
             take = gr.Button("Check and take it", scale=1, min_width=140, elem_id="import-take")
         self.outputs: list[Any] = [self._table, self._differences, self._curves]
         id = desk.project_id
-        desk.then_redraw(self._table.click(guarded(self._act), [id], None))
+        # Two runs are picked in one go: the second click may come before the first is through.
+        desk.then_redraw(self._table.click(guarded(self._act), [id], None, trigger_mode="multiple"))
         desk.then_redraw(take.click(guarded(self._import), [id, self._path], None))
 
     def _import(self, id: str, path: str) -> None:

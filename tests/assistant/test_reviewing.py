@@ -373,6 +373,19 @@ def test_undo_takes_back_decision_after_decision_across_queues_and_nothing_else(
     assert len(answers(pipeline, id)) == 18
 
 
+def test_a_page_that_read_the_project_before_an_undo_does_not_move_on(
+    pipeline: Pipeline, reviewing: Reviewing, tiny_model: Path, tmp_path: Path
+) -> None:
+    id = with_data(pipeline, tiny_model, tmp_path, rows=24, answered=20)
+    one = row_of(reviewing, pipeline, id)
+    reviewing.answer(id, one, "billing")
+    earlier = pipeline.project(id)
+    reviewing.undo(id)
+    for project in (earlier, pipeline.project(id)):
+        card = reviewing.shown(project).card
+        assert card is not None and card.row == one
+
+
 def test_what_the_chat_took_back_is_not_taken_back_twice(
     pipeline: Pipeline, reviewing: Reviewing, tiny_model: Path, tmp_path: Path
 ) -> None:
